@@ -3,8 +3,8 @@
 The public face of the package; everything else is an implementation detail of it.
 """
 
-from glassloop.loop import EventLoop, install, new_event_loop, run
+from glassloop.loop import EventLoop, new_event_loop, run
 
-__all__ = ["EventLoop", "__version__", "install", "new_event_loop", "run"]
+__all__ = ["EventLoop", "__version__", "new_event_loop", "run"]
 
 __version__ = "0.1.0"

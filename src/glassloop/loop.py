@@ -1,15 +1,38 @@
-"""EventLoop: asyncio's own loop with its engine replaced. The table of contents of what is replaced by what."""
+"""EventLoop: asyncio's own loop with its engine replaced. The table of contents of what is replaced by what.
+
+    what runs per event                              here
+    ready queue, timers, turn, tasks, futures        glassloop._core (the Engine below)
+    epoll                                            glassloop._io.poller
+
+Everything else (what runs once per connection or per program) is inherited from asyncio.
+"""
 
 import asyncio
-import sys
+import selectors
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+
+from glassloop._core import Engine
+from glassloop._io.poller import EpollPoller
 
 _T = TypeVar("_T")
 
 
-class EventLoop(asyncio.SelectorEventLoop):
-    """An asyncio event loop on glassloop's engine."""
+class EventLoop(Engine, asyncio.SelectorEventLoop):
+    """An asyncio event loop on glassloop's engine.
+
+    ``selector`` is any ``selectors.BaseSelector``; by default an ``EpollPoller``.
+    """
+
+    def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
+        if selector is None:
+            selector = EpollPoller()
+        self._use_poller(selector)
+        super().__init__(selector)
+
+    def close(self) -> None:
+        super().close()
+        self._forget_timers()
 
 
 def new_event_loop() -> EventLoop:
@@ -19,12 +42,6 @@ def new_event_loop() -> EventLoop:
 
 def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
     """Run a coroutine on a new glassloop event loop, as ``asyncio.run()`` does on asyncio's."""
+    # asyncio.Runner takes a loop_factory since 3.11, asyncio.run() only since 3.12.
     with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
         return runner.run(main)
-
-
-def install() -> None:
-    """Make glassloop the loop of ``asyncio.new_event_loop()`` in this process, where asyncio still has policies."""
-    if sys.version_info >= (3, 16):
-        raise RuntimeError("asyncio has no policies on this Python")
-    raise NotImplementedError

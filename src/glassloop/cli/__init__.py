@@ -1,5 +1,42 @@
-"""The command line: one file a verb."""
+"""glassloop: a drop-in event loop for asyncio.
+
+Run `glassloop VERB --help` for what a verb does.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from glassloop import __version__
+from glassloop.cli import doctor, run
+
+# One verb, one module: its docstring is the help text, `add_arguments(parser)` and `main(arguments)` the rest.
+VERBS = {"run": run, "doctor": doctor}
 
 
-def main() -> int:
-    raise NotImplementedError
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = _describe(argparse.ArgumentParser(prog="glassloop"), __doc__)
+    parser.add_argument("--version", action="version", version=f"glassloop {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, module in VERBS.items():
+        first_line = (module.__doc__ or "").partition("\n")[0]
+        verb_parser = _describe(verbs.add_parser(name, help=first_line), module.__doc__)
+        module.add_arguments(verb_parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry out one command line (without the program's name) and return the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["run"] and run.names_a_program(words[1:]):
+        # Not through argparse: every word from here on belongs to the program, options too.
+        return run.execute(words[1:])
+    arguments = make_parser().parse_args(words)
+    return VERBS[arguments.verb].main(arguments)
+
+
+def _describe(parser: argparse.ArgumentParser, text: str | None) -> argparse.ArgumentParser:
+    parser.description = text
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    return parser

@@ -1,0 +1,137 @@
+"""NativeScheduler: the scheduler whose tasks and futures are glassloop's own, proven to fit this interpreter."""
+
+import asyncio
+import weakref
+from asyncio import futures, tasks
+
+import _asyncio
+import cython
+from cython.cimports.cpython.ref import Py_DECREF, PyObject
+from cython.cimports.glassloop._core.future import future_fields, future_new, future_set_result
+from cython.cimports.glassloop._core.handle import Handle
+from cython.cimports.glassloop._core.ready import HANDLE
+from cython.cimports.glassloop._core.task import adopt_callback, task_new, task_run
+from cython.cimports.glassloop._sys.asyncio_types import PENDING, TaskTail, tail_unlink, task_of
+from cython.cimports.glassloop._sys.calls import is_exactly
+
+from glassloop._core import layout
+from glassloop._core.future import Future
+from glassloop._core.scheduler import Scheduler
+from glassloop._core.task import Task
+
+_set_result_unless_cancelled = cython.declare(object, futures._set_result_unless_cancelled)
+
+
+@cython.cclass
+class NativeScheduler(Scheduler):
+    def __cinit__(self):
+        self.unfinished.next = self.unfinished.previous = cython.address(self.unfinished)
+        self.direct = type(self).call_soon is Scheduler.call_soon
+
+    def __init__(self, selector: object = None) -> None:
+        super().__init__(selector)
+        _loops.add(self)
+
+    def __dealloc__(self):
+        while self.unfinished.next is not cython.address(self.unfinished):
+            tail_unlink(self.unfinished.next)
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def run_entry(self, entry: cython.pointer(PyObject), kind: cython.int) -> cython.int:
+        handle: Handle
+        args: tuple
+        if kind == HANDLE:
+            handle = cython.cast(Handle, entry)
+            if handle._callback is _set_result_unless_cancelled and not handle._cancelled:
+                # The end of every asyncio.sleep(): the same effect without a Python call.
+                args = handle._args
+                if len(args) == 2 and is_pending_future(cython.cast(cython.pointer(PyObject), args[0])):
+                    return future_set_result(cython.cast(cython.pointer(PyObject), args[0]), args[1])
+        return Scheduler.run_entry(self, entry, kind)
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def step_task(self, task: cython.pointer(PyObject)) -> cython.int:
+        try:
+            task_run(task)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            step = cython.cast(object, task)
+            handle: Handle = Handle(step.task_wakeup, (), self, step.get_context() if hasattr(step, "get_context") else None)
+            self.call_exception_handler(
+                {"message": f"Exception in callback {handle._callback.__qualname__}()", "exception": exc, "handle": handle}
+            )
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def adopt(self, callback: object, args: tuple) -> cython.int:
+        return adopt_callback(self, callback, args)
+
+    def create_future(self) -> asyncio.Future:
+        """A future attached to this loop."""
+        if self._debug or not self.direct:
+            return super().create_future() if not self.direct else Future(loop=self)
+        return future_new(self)
+
+    def create_task(
+        self, coro: object, *, name: object = None, context: object = None, **options: object
+    ) -> asyncio.Task:
+        """Schedule a coroutine; the task is ready for its first step in the next turn."""
+        if self._task_factory is not None or not self.direct:
+            return super().create_task(coro, **_given(name, context), **options)
+        if self._closed:
+            raise RuntimeError("Event loop is closed")
+        if self._debug or options:
+            return Task(coro, loop=self, name=name, context=context, **options)
+        return task_new(self, coro, name, context, cython.address(self.unfinished))
+
+    def _unfinished_tasks(self) -> list[asyncio.Task]:
+        found: list = []
+        tail: cython.pointer(TaskTail) = self.unfinished.next
+        while tail is not cython.address(self.unfinished):
+            found.append(cython.cast(object, task_of(tail)))
+            tail = tail.next
+        return found
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+@cython.inline
+def is_pending_future(thing: cython.pointer(PyObject)) -> cython.bint:
+    return is_exactly(thing, cython.cast(cython.pointer(PyObject), Future)) and future_fields(thing).state == PENDING
+
+
+def _given(name: object, context: object) -> dict:
+    given: dict = {}
+    if name is not None:
+        given["name"] = name
+    if context is not None:
+        given["context"] = context
+    return given
+
+
+_loops = cython.declare(object, weakref.WeakSet())
+
+
+class _TasksOfAllLoops(weakref.WeakSet):
+    """asyncio's set of tasks (up to 3.13), with the tasks that glassloop's loops keep in lists of their own."""
+
+    def __iter__(self) -> object:
+        yield from super().__iter__()
+        for loop in list(_loops):
+            yield from loop._unfinished_tasks()
+
+    def __len__(self) -> int:
+        return super().__len__() + sum(len(loop._unfinished_tasks()) for loop in list(_loops))
+
+    def __contains__(self, task: object) -> bool:
+        return super().__contains__(task) or any(task in loop._unfinished_tasks() for loop in list(_loops))
+
+
+# From 3.14 on asyncio keeps a list that our tasks join.
+for _name in ("_all_tasks", "_scheduled_tasks"):
+    if isinstance(getattr(_asyncio, _name, None), weakref.WeakSet):
+        getattr(_asyncio, _name).__class__ = _TasksOfAllLoops

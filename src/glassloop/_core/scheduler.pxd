@@ -1,0 +1,48 @@
+# The C side of scheduler.py.
+from cpython.ref cimport Py_INCREF, PyObject
+from libc.stdint cimport uint64_t
+
+from glassloop._core.clock cimport Clock
+from glassloop._core.handle cimport Handle
+from glassloop._core.ready cimport ReadyQueue
+from glassloop._core.source cimport Poller
+from glassloop._core.timers cimport TimerHeap
+from glassloop._sys.calls cimport PyContext_CopyCurrent
+
+
+cdef class Scheduler:
+    cdef object __weakref__
+    cdef ReadyQueue ready
+    cdef TimerHeap timers
+    cdef Clock clock
+    cdef Poller poller              # None: the loop runs on another selectors object
+    # Under asyncio's names, because inherited code reads and writes them.
+    cdef public bint _closed, _stopping, _debug
+    cdef public object _task_factory
+    cdef public object _current_handle
+    cdef PyObject *current          # the running task of ours, borrowed; up to CPython 3.13 (see current.py)
+    cdef bint current_published     # asyncio's dict of current tasks has it
+    cdef Py_hash_t address_hash
+    cdef bint run_until_stopped     # what _run_once does: one turn, or turns until the loop is stopped
+    cdef bint polling               # a thread that makes something ready must wake the poller
+    cdef uint64_t polled_at_ticks, released_at_ticks
+    cdef unsigned int empty_polls   # in a row, while something was ready
+    cdef int run_turn(self) except -1
+    cdef int poll(self) except -1
+    cdef int harvest(self, double timeout) except -1
+    cdef bint poll_may_wait_its_turn(self) noexcept
+    cdef double timeout(self) except? -2
+    cdef int fire_timers(self) except -1
+    cdef int run_ready(self) except -1
+    cdef int run_entry(self, PyObject *entry, int kind) except -1
+    cdef int step_task(self, PyObject *task) except -1
+    cdef int adopt(self, callback, tuple args) except -1
+    cdef Handle make_ready(self, callback, tuple args, context)
+
+
+cdef inline PyObject *context_reference(context) except NULL:
+    """A new reference to the context, or to a copy of the present one for None."""
+    if context is None:
+        return PyContext_CopyCurrent()
+    Py_INCREF(context)
+    return <PyObject *>context

@@ -1,0 +1,379 @@
+"""The scheduler: asyncio's engine, replaced. ``run_turn`` is one pass of the loop.
+
+What may run lies in the ready queue, what is to run later in the timer heap, what the kernel knows in the
+poller. A turn asks the poller, makes due timers ready, and runs what was ready when the batch began, in the
+order in which it became ready: asyncio's own order.
+
+Only the loop's thread touches a scheduler, but for ``call_soon_threadsafe`` and ``cancel``, which the GIL
+makes safe: nothing here lets go of the GIL between a look and the act that follows from it.
+"""
+
+import asyncio
+import sys
+from asyncio import format_helpers
+from asyncio.log import logger
+
+import _asyncio
+import cython
+from cython.cimports.cpython.ref import Py_DECREF, Py_INCREF, PyObject
+from cython.cimports.glassloop._core.clock import ticks, ticks_per_20_us
+from cython.cimports.glassloop._core.handle import handle_fill
+from cython.cimports.glassloop._core.ready import (
+    FOREIGN,
+    HANDLE,
+    SOURCE,
+    TASK,
+    entry_kind,
+    entry_object,
+    ready_count,
+    ready_pop,
+    ready_push,
+)
+from cython.cimports.glassloop._core.source import IOSource
+from cython.cimports.glassloop._core.timers import TimerHandle, heap_count, heap_deadline, heap_pop, heap_push
+from cython.cimports.glassloop._sys.calls import (
+    PyCFunction_CheckExact,
+    PyErr_CheckSignals,
+    PyFunction_Check,
+    PyMethod_Check,
+)
+from cython.cimports.libc.stdint import uint64_t, uintptr_t
+
+from glassloop._core.clock import Clock, MethodClock
+from glassloop._core.handle import Handle
+from glassloop._core.ready import ReadyQueue
+from glassloop._core.source import IOSource, Poller
+from glassloop._core.timers import TimerHandle, TimerHeap
+
+# {loop: task} up to CPython 3.13.
+_current_tasks = cython.declare(dict, getattr(_asyncio, "_current_tasks", None))
+# asyncio waits no longer than this in one go (base_events.MAXIMUM_SELECT_TIMEOUT).
+MAXIMUM_TIMEOUT_S = cython.declare(cython.double, 24 * 3600.0)
+# So many polls in a row must find nothing before the scheduler polls less than once a turn.
+EMPTY_POLLS_BEFORE_SKIPPING = cython.declare(cython.uint, 64)
+POLL_INTERVAL_TICKS = cython.declare(uint64_t, ticks_per_20_us())
+GIL_RELEASE_INTERVAL_TICKS = cython.declare(uint64_t, 50 * ticks_per_20_us())
+
+
+@cython.cclass
+class Scheduler:
+    """The engine below ``EventLoop``, which is also an ``asyncio.SelectorEventLoop``."""
+
+    def __cinit__(self):
+        self.ready = ReadyQueue()
+        self.timers = TimerHeap()
+        self.clock = Clock()
+        self.address_hash = cython.cast(cython.Py_hash_t, cython.cast(uintptr_t, cython.cast(cython.pointer(PyObject), self)) >> 4)
+
+    def __hash__(self) -> cython.Py_hash_t:
+        # asyncio looks the current task up by the loop: written only now that somebody asks. See current.py.
+        if self.current is not cython.NULL and not self.current_published:
+            self.current_published = True
+            _current_tasks[self] = cython.cast(object, self.current)
+        return self.address_hash
+
+    # -- one turn -------------------------------------------------------------------------------
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def run_turn(self) -> cython.int:
+        self.poll()
+        self.fire_timers()
+        self.run_ready()
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def poll(self) -> cython.int:
+        """Ask the kernel what has events. Waits only if nothing is ready."""
+        # Said before the look at the ready queue: whoever makes something ready from now on will wake us.
+        self.polling = True
+        if ready_count(self.ready) != 0 or self._stopping:
+            if not self.poll_may_wait_its_turn():
+                self.harvest(0.0)
+        else:
+            self.harvest(self.timeout())
+        self.polling = False
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def harvest(self, timeout: cython.double) -> cython.int:
+        before: cython.size_t = ready_count(self.ready)
+        try:
+            if self.poller is not None:
+                self.poller.harvest(self.ready, timeout)
+            else:
+                events = self._selector.select(None if timeout < 0 else timeout)
+                self._process_events(events)
+        except BaseException:
+            self.polling = False
+            raise
+        PyErr_CheckSignals()
+        if timeout == 0.0 and ready_count(self.ready) == before:
+            self.empty_polls += 1
+        else:
+            self.empty_polls = 0
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def poll_may_wait_its_turn(self) -> cython.bint:
+        """Whether this turn, which has work, may do without a poll.
+
+        A poll that finds nothing costs as much as two task switches. A program that has been busy for a
+        while, with nothing coming in, is polled every 20 microseconds instead of every turn. Until then it is
+        asked every turn, as asyncio does: programs (and tests) count on I/O to happen within some turns.
+        """
+        now: uint64_t
+        if self.empty_polls < EMPTY_POLLS_BEFORE_SKIPPING or self.poller is None:
+            return False
+        now = ticks()
+        if now - self.polled_at_ticks < POLL_INTERVAL_TICKS:
+            return True
+        self.polled_at_ticks = now
+        if now - self.released_at_ticks > GIL_RELEASE_INTERVAL_TICKS:
+            # Compiled code never reaches the interpreter's own switch: give other threads their turn.
+            self.released_at_ticks = now
+            with cython.nogil:
+                pass
+        return False
+
+    @cython.cfunc
+    @cython.exceptval(-2)
+    def timeout(self) -> cython.double:
+        """Seconds until the next timer is due; -1 where there is none."""
+        if heap_count(self.timers) == 0:
+            return -1.0
+        return min(max(heap_deadline(self.timers) - self.clock.read(), 0.0), MAXIMUM_TIMEOUT_S)
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def fire_timers(self) -> cython.int:
+        """Make every timer that is due ready: never early, in the order of their deadlines."""
+        now: cython.double
+        timer: TimerHandle
+        if heap_count(self.timers) == 0:
+            return 0
+        now = self.clock.read()
+        while heap_count(self.timers) != 0 and heap_deadline(self.timers) <= now:
+            timer = heap_pop(self.timers)
+            ready_push(self.ready, cython.cast(cython.pointer(PyObject), timer), HANDLE)
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def run_ready(self) -> cython.int:
+        # Only what was ready when the batch began: a callback that re-schedules itself cannot starve I/O.
+        left: cython.size_t = ready_count(self.ready)
+        entry: uintptr_t
+        if self._debug:
+            run_ready_in_debug_mode(self, left)
+            return 0
+        # The queue may also be emptied from within: a callback may close the loop, or run it again.
+        while left != 0 and ready_count(self.ready) != 0:
+            left -= 1
+            entry = ready_pop(self.ready)
+            try:
+                self.run_entry(entry_object(entry), entry_kind(entry))
+            finally:
+                Py_DECREF(cython.cast(object, entry_object(entry)))
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def run_entry(self, entry: cython.pointer(PyObject), kind: cython.int) -> cython.int:
+        if kind == TASK:
+            return self.step_task(entry)
+        if kind == HANDLE:
+            if not cython.cast(Handle, entry)._cancelled:
+                cython.cast(Handle, entry).run()
+        elif kind == SOURCE:
+            cython.cast(IOSource, entry).run()
+        else:
+            handle = cython.cast(object, entry)
+            if not handle._cancelled:
+                handle._run()
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def step_task(self, task: cython.pointer(PyObject)) -> cython.int:
+        """For the scheduler that has tasks of its own in the ready queue."""
+        return 0
+
+    def _use_poller(self, selector: object) -> None:
+        """Ask this selector. A compiled one is asked directly, any other through its Python interface."""
+        if isinstance(selector, Poller):
+            self.poller = selector
+            selector.attach(self._process_events, self.ready)
+        else:
+            self.poller = None
+
+    def _forget_timers(self) -> None:
+        self.timers.clear()
+
+    # -- asyncio's names for it -----------------------------------------------------------------
+
+    def _run_once(self) -> None:
+        """One turn. Under ``run_forever``: turn after turn, until the loop is stopped."""
+        self.run_turn()
+        if self.run_until_stopped:
+            while not self._stopping:
+                self.run_turn()
+
+    def run_forever(self) -> None:
+        """Run until ``stop()`` is called."""
+        own = type(self)
+        # A subclass that overrides a turn, or the clock, is obeyed; all else needs no Python between turns.
+        self.run_until_stopped = own._run_once is Scheduler._run_once and "_run_once" not in self.__dict__
+        if own.time is not Scheduler.time or "time" in self.__dict__:
+            self.clock = MethodClock(self.time)
+        try:
+            super().run_forever()
+        finally:
+            self.run_until_stopped = False
+
+    @property
+    def _ready(self) -> ReadyQueue:
+        return self.ready
+
+    @_ready.setter
+    def _ready(self, handles: object) -> None:
+        self.ready.clear()
+        for handle in handles:
+            self.ready.append(handle)
+
+    @property
+    def _scheduled(self) -> list[object]:
+        return list(self.timers)
+
+    @_scheduled.setter
+    def _scheduled(self, timers: object) -> None:
+        self.timers.clear()
+        for timer in timers:
+            heap_push(self.timers, timer)
+
+    # -- scheduling -----------------------------------------------------------------------------
+
+    def time(self) -> float:
+        """The loop's time in seconds: a monotonic clock, read anew at each call."""
+        return self.clock.read()
+
+    def call_soon(self, callback: object, *args: object, context: object = None) -> Handle:
+        """Call ``callback(*args)`` in the next turn, after what is ready already."""
+        if self._closed:
+            raise RuntimeError("Event loop is closed")
+        if self._debug:
+            self._check_thread()
+            self._check_callback(callback, "call_soon")
+        # A task that asyncio's own code wakes up goes straight into the queue, without a handle.
+        if not (PyFunction_Check(callback) or PyMethod_Check(callback)) and self.adopt(callback, args):
+            return None
+        return self.make_ready(callback, args, context)
+
+    def call_soon_threadsafe(self, callback: object, *args: object, context: object = None) -> Handle:
+        """Like ``call_soon``, from any thread."""
+        handle: Handle
+        if self._closed:
+            raise RuntimeError("Event loop is closed")
+        if self._debug:
+            self._check_callback(callback, "call_soon_threadsafe")
+        handle = self.make_ready(callback, args, context)
+        if self.polling:
+            wake_poller(self)
+        return handle
+
+    def call_later(self, delay: object, callback: object, *args: object, context: object = None) -> TimerHandle:
+        """Call ``callback(*args)`` once ``delay`` seconds have passed."""
+        if delay is None:
+            raise TypeError("delay must not be None")
+        return make_timer(self, self.clock.read() + delay, callback, args, context, "call_later")
+
+    def call_at(self, when: object, callback: object, *args: object, context: object = None) -> TimerHandle:
+        """Call ``callback(*args)`` once ``loop.time()`` has reached ``when``."""
+        if when is None:
+            raise TypeError("when cannot be None")
+        return make_timer(self, when, callback, args, context, "call_at")
+
+    @cython.cfunc
+    def make_ready(self, callback: object, args: tuple, context: object) -> Handle:
+        handle: Handle = Handle.__new__(Handle)
+        handle_fill(handle, self, callback, args, context_reference(context))
+        if self._debug:
+            handle._source_traceback = format_helpers.extract_stack(sys._getframe())
+        ready_push(self.ready, cython.cast(cython.pointer(PyObject), handle), HANDLE)
+        return handle
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def adopt(self, callback: object, args: tuple) -> cython.int:
+        """1 if the callback wakes or starts a task of this scheduler's, which is then in the queue."""
+        return 0
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def wake_poller(scheduler: Scheduler) -> cython.int:
+    if scheduler.poller is not None:
+        try:
+            return scheduler.poller.wake()
+        except OSError:
+            pass  # no descriptor left for an eventfd: asyncio's own pipe is there
+    scheduler._write_to_self()
+    return 0
+
+
+@cython.cfunc
+def make_timer(
+    scheduler: Scheduler, when: cython.double, callback: object, args: tuple, context: object, method: str
+) -> TimerHandle:
+    timer: TimerHandle
+    if scheduler._closed:
+        raise RuntimeError("Event loop is closed")
+    if scheduler._debug:
+        scheduler._check_thread()
+        scheduler._check_callback(callback, method)
+    timer = TimerHandle.__new__(TimerHandle)
+    handle_fill(timer, scheduler, callback, args, context_reference(context))
+    timer._when = when
+    if scheduler._debug:
+        timer._source_traceback = format_helpers.extract_stack(sys._getframe())
+    heap_push(scheduler.timers, timer)
+    return timer
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def run_ready_in_debug_mode(scheduler: Scheduler, left: cython.size_t) -> cython.int:
+    """The same batch, timed: asyncio's debug mode warns of what took long."""
+    entry: uintptr_t
+    kind: cython.int
+    started: cython.double
+    took: cython.double
+    while left != 0 and ready_count(scheduler.ready) != 0:
+        left -= 1
+        entry = ready_pop(scheduler.ready)
+        running = cython.cast(object, entry_object(entry))
+        Py_DECREF(running)  # the local variable holds its own reference now
+        kind = entry_kind(entry)
+        scheduler._current_handle = running
+        started = scheduler.clock.read()
+        try:
+            scheduler.run_entry(cython.cast(cython.pointer(PyObject), running), kind)
+        finally:
+            scheduler._current_handle = None
+        took = scheduler.clock.read() - started
+        if took >= scheduler.slow_callback_duration:
+            logger.warning("Executing %s took %.3f seconds", describe(running), took)
+    return 0
+
+
+@cython.cfunc
+def describe(running: object) -> str:
+    """What asyncio's warning calls it: a task by its repr, also behind a handle."""
+    callback = getattr(running, "_callback", None)
+    owner = getattr(callback, "__self__", None)
+    if isinstance(owner, asyncio.Task):
+        return repr(owner)
+    return str(running)

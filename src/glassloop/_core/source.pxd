@@ -1,0 +1,24 @@
+# The C side of source.py.
+from libc.stdint cimport uint32_t
+
+from glassloop._core.ready cimport ReadyQueue
+
+# The two events that one may wait for, with the values of selectors.EVENT_READ and EVENT_WRITE.
+cdef enum:
+    READABLE = 1
+    WRITABLE = 2
+
+
+cdef class IOSource:
+    cdef readonly int fd
+    cdef uint32_t watched     # READABLE | WRITABLE: what the poller reports. Written by the poller alone
+    cdef uint32_t occurred    # reported, and not handled yet
+    cdef int run(self) except -1
+    cdef int on_readable(self) except -1
+    cdef int on_writable(self) except -1
+
+
+cdef class Poller:
+    cdef int watch(self, IOSource source, uint32_t events) except -1
+    cdef int harvest(self, ReadyQueue ready, double timeout) except -1
+    cdef int wake(self) except -1

@@ -1,0 +1,59 @@
+"""What the scheduler knows of I/O: a poller fills a batch of sources, and later each source runs.
+
+A poller never runs a callback. It only says which sources have events; the sources go into the ready queue.
+"""
+
+import cython
+
+
+@cython.cclass
+class IOSource:
+    """Something with a file descriptor: a transport, a listener."""
+
+    def __cinit__(self) -> None:
+        self.fd = -1
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def run(self) -> cython.int:
+        """Handle the events that occurred and are still watched: a source may have lost interest meanwhile."""
+        events: cython.uint = self.occurred
+        self.occurred = 0
+        if events & self.watched & READABLE:
+            self.on_readable()
+        if events & self.watched & WRITABLE:
+            self.on_writable()
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def on_readable(self) -> cython.int:
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def on_writable(self) -> cython.int:
+        return 0
+
+
+@cython.cclass
+class Poller:
+    """The face of every compiled poller."""
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def watch(self, source: IOSource, events: cython.uint) -> cython.int:
+        """Report these events of the source from now on; 0 for none. OSError if the kernel refuses."""
+        raise NotImplementedError
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def harvest(self, ready: ReadyQueue, timeout: cython.double) -> cython.int:
+        """Wait at most this many seconds (negative: for ever) and push what has events onto the ready queue."""
+        raise NotImplementedError
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def wake(self) -> cython.int:
+        """End a harvest that waits. May be called from any thread."""
+        raise NotImplementedError

@@ -1,0 +1,504 @@
+"""Task: asyncio's own Task, whose stock fields stay authoritative, stepped by the scheduler itself.
+
+A step runs the coroutine until it awaits, and parks the task on what it awaits. It follows asyncio's C code
+(Modules/_asynciomodule.c, task_step_impl) line by line in what it does and says; what differs is the way in
+and out: the task lies in the ready queue itself, and is itself the callback of the future it waits for.
+"""
+
+import asyncio
+import inspect
+import sys
+from asyncio import futures
+from asyncio.exceptions import CancelledError, InvalidStateError
+
+import _asyncio
+import cython
+from cython.cimports.cpython.ref import Py_CLEAR, Py_DECREF, Py_INCREF, Py_XDECREF, PyObject
+from cython.cimports.glassloop._core import future as future_module
+from cython.cimports.glassloop._core.current import enter_task, leave_task
+from cython.cimports.glassloop._core.future import Future, future_wake_waiters, named_callbacks
+from cython.cimports.glassloop._core.scheduler import Scheduler
+from cython.cimports.glassloop._core.task_state import (
+    CREATED,
+    FUTURE_DONE,
+    YIELDED,
+    task_becomes_done,
+    task_becomes_ready,
+    task_becomes_running,
+    task_becomes_waiting,
+    task_is_thrown_at,
+)
+from cython.cimports.glassloop._sys.asyncio_types import (
+    CANCELLED,
+    FINISHED,
+    PENDING,
+    SEND_NEXT,
+    SEND_RETURN,
+    FutureFields,
+    TaskFields,
+    TaskTail,
+    allocate_task,
+    awaited_by_add,
+    awaited_by_discard,
+    context_is_current,
+    coro_send,
+    coro_throw,
+    set_task_slots,
+    step_wrapper_task,
+    tail_link,
+    tail_of,
+    take_exception,
+)
+from cython.cimports.glassloop._sys.calls import (
+    PyCFunction_CheckExact,
+    PyCFunction_GET_FUNCTION,
+    PyCFunction_GET_SELF,
+    PyContext_CopyCurrent,
+    PyContext_Enter,
+    PyContext_Exit,
+    PyCoro_CheckExact,
+    is_exactly,
+    is_instance,
+)
+from cython.cimports.libc.stdint import uint64_t
+
+from glassloop._core.future import Future
+from glassloop._core.scheduler import Scheduler
+
+_tasks_made = cython.declare(uint64_t, 0)
+_register_task = cython.declare(object, _asyncio._register_task)
+# From 3.14 on asyncio, and tools that look at it from outside, find names and tasks in fields of their own.
+_REGISTERS = cython.declare(cython.bint, sys.version_info >= (3, 14))
+_add_awaited_by = cython.declare(object, getattr(_asyncio, "future_add_to_awaited_by", None))
+_discard_awaited_by = cython.declare(object, getattr(_asyncio, "future_discard_from_awaited_by", None))
+
+
+@cython.cclass
+class Task(StockTask):
+    """An ``asyncio.Task`` of a glassloop loop; ``loop.create_task()`` makes it."""
+
+    def __init__(
+        self, coro: object, *, loop: object = None, name: object = None, context: object = None, **options: object
+    ) -> None:
+        # asyncio's own way in: its first step arrives through call_soon(), which knows it (adopt_callback).
+        global _tasks_made
+        _tasks_made += 1
+        self.tail.id = _tasks_made
+        StockTask.__init__(self, coro, loop=loop, name=name, context=context, **options)
+
+    def task_wakeup(self, future: object) -> None:
+        """Step the task with what the future holds: what asyncio calls when the future is done."""
+        wake_and_step(cython.cast(cython.pointer(PyObject), self), future)
+
+    def _throw(self, error: object) -> None:
+        step(cython.cast(cython.pointer(PyObject), self), error)
+
+    def get_name(self) -> str:
+        """The task's name; ``Task-N`` where none was given."""
+        name: cython.pointer(PyObject) = task_fields(cython.cast(cython.pointer(PyObject), self)).name
+        if name is cython.NULL:
+            return f"Task-{self.tail.id}"
+        given = cython.cast(object, name)
+        return given if isinstance(given, str) else f"Task-{given}"
+
+    @property
+    def run_state(self) -> str:
+        """READY, RUNNING, WAITING or DONE."""
+        return RUN_STATES[self.tail.run_state]
+
+    @property
+    def cause(self) -> str:
+        """What made the task ready last: CREATED, YIELDED, FUTURE_DONE or THROWN."""
+        return CAUSES[self.tail.cause]
+
+    @property
+    def _callbacks(self) -> object:
+        return named_callbacks(StockTask._callbacks.__get__(self))
+
+
+RUN_STATES = cython.declare(tuple, ("READY", "RUNNING", "WAITING", "DONE"))
+CAUSES = cython.declare(tuple, ("CREATED", "YIELDED", "FUTURE_DONE", "THROWN"))
+
+
+# -- making -------------------------------------------------------------------------------------
+
+
+@cython.cfunc
+def task_new(
+    loop: Scheduler, coro: object, name: object, context: object, unfinished: cython.pointer(TaskTail)
+) -> Task:
+    """A task that is ready for its first step, made without ``__init__``; ``unfinished`` is the loop's ring of tasks."""
+    global _tasks_made
+    if not PyCoro_CheckExact(coro) and not asyncio.iscoroutine(coro):
+        raise TypeError(f"a coroutine was expected, got {coro!r}")
+    if name is not None:
+        name = str(name)
+    allocated: cython.pointer(PyObject) = allocate_task()
+    if allocated is cython.NULL:
+        raise MemoryError("no memory for a task")
+    task: Task = cython.cast(Task, allocated)
+    Py_DECREF(task)  # the local variable holds its own reference now
+    fields: cython.pointer(TaskFields) = task_fields(allocated)
+    _tasks_made += 1
+    task.tail.id = _tasks_made
+    if name is None and _REGISTERS:
+        name = task.tail.id
+    if context is None:
+        fields.context = PyContext_CopyCurrent()
+    else:
+        Py_INCREF(context)
+        fields.context = cython.cast(cython.pointer(PyObject), context)
+    Py_INCREF(loop)
+    fields.loop = cython.cast(cython.pointer(PyObject), loop)
+    Py_INCREF(coro)
+    fields.coro = cython.cast(cython.pointer(PyObject), coro)
+    if name is not None:
+        Py_INCREF(name)
+        fields.name = cython.cast(cython.pointer(PyObject), name)
+    if _REGISTERS:
+        _register_task(task)
+    task_becomes_ready(loop.ready, allocated, CREATED)
+    # Only now that it will run: a task that never ran must not complain of having been destroyed.
+    fields.log_destroy_pending = 1
+    tail_link(unfinished, tail_of(allocated))
+    return task
+
+
+# -- one step -----------------------------------------------------------------------------------
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def task_run(task: cython.pointer(PyObject)) -> cython.int:
+    """The next step of a task out of the ready queue. What the task itself raises ends in the task."""
+    waiter: cython.pointer(PyObject) = task_fields(task).waiter
+    if waiter is cython.NULL:
+        return step(task, None)
+    return wake_and_step(task, cython.cast(object, waiter))
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def wake_and_step(task: cython.pointer(PyObject), future: object) -> cython.int:
+    """Step the task with what the future, which is done, has for it."""
+    fields: cython.pointer(FutureFields)
+    error = None
+    if is_known_future(cython.cast(cython.pointer(PyObject), future)):
+        fields = cython.cast(cython.pointer(FutureFields), cython.cast(cython.pointer(PyObject), future))
+        if fields.state == FINISHED and fields.exception is cython.NULL:
+            fields.log_tb = 0
+            return step(task, None)
+    try:
+        future.result()
+    except BaseException as exc:
+        error = exc
+    return step(task, error)
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def step(task: cython.pointer(PyObject), error: object) -> cython.int:
+    """Run the coroutine until it awaits; ``error`` is thrown into it."""
+    fields: cython.pointer(TaskFields) = task_fields(task)
+    waiter: cython.pointer(PyObject)
+    result: cython.pointer(PyObject) = cython.NULL
+    outcome: cython.int
+    failed: cython.bint = False
+    if fields.state != PENDING:
+        raise InvalidStateError(f"__step(): already done: {cython.cast(object, task)!r} {error!r}")
+    if fields.must_cancel:
+        if not isinstance(error, CancelledError):
+            error = cython.cast(object, task)._make_cancelled_error()
+        fields.must_cancel = 0
+    waiter = fields.waiter
+    if waiter is not cython.NULL:
+        fields.waiter = cython.NULL
+        if _REGISTERS and awaited_by_discard(waiter, task, is_known_future(waiter)):
+            _discard_awaited_by(cython.cast(object, waiter), cython.cast(object, task))
+        Py_DECREF(cython.cast(object, waiter))
+    if fields.coro is cython.NULL:
+        raise RuntimeError("uninitialized Task object")
+    loop: Scheduler = cython.cast(Scheduler, fields.loop)
+    # References of the step's own: the coroutine may do anything to its task.
+    context = cython.cast(object, fields.context)
+    coro = cython.cast(object, fields.coro)
+    entered: cython.bint = not context_is_current(fields.context)
+    if entered:
+        PyContext_Enter(cython.cast(cython.pointer(PyObject), context))
+    try:
+        enter_task(loop, task)
+    except BaseException:
+        if entered:
+            PyContext_Exit(cython.cast(cython.pointer(PyObject), context))
+        raise
+    task_becomes_running(task)
+    if error is None:
+        outcome = coro_send(cython.cast(cython.pointer(PyObject), coro), cython.address(result))
+    else:
+        outcome = coro_throw(cython.cast(cython.pointer(PyObject), coro), "throw", error, cython.address(result))
+        error = None
+    try:
+        if outcome == SEND_NEXT:
+            yielded = cython.cast(object, result)
+            Py_DECREF(yielded)  # the local variable holds its own reference now
+            park(loop, task, yielded)
+        elif outcome == SEND_RETURN:
+            returned(task, result)
+        else:
+            raised(task)
+    except BaseException as exc:
+        failure = exc
+        failed = True
+    leave_task(loop, task)
+    if entered:
+        PyContext_Exit(cython.cast(cython.pointer(PyObject), context))
+    if failed:
+        raise failure
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def returned(task: cython.pointer(PyObject), result: cython.pointer(PyObject)) -> cython.int:
+    """The coroutine returned; takes over the reference to the result."""
+    fields: cython.pointer(TaskFields) = task_fields(task)
+    if fields.must_cancel:
+        # Cancelled right before the coroutine stopped.
+        fields.must_cancel = 0
+        Py_DECREF(cython.cast(object, result))
+        fields.log_tb = 0
+        fields.state = CANCELLED
+    else:
+        fields.result = result
+        fields.state = FINISHED
+    task_becomes_done(task)
+    return future_wake_waiters(task)
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def raised(task: cython.pointer(PyObject)) -> cython.int:
+    """The coroutine raised the exception that is set. SystemExit and KeyboardInterrupt also end the loop."""
+    fields: cython.pointer(TaskFields) = task_fields(task)
+    exception: cython.pointer(PyObject) = take_exception()
+    error = cython.cast(object, exception)
+    Py_DECREF(error)  # the local variable holds its own reference now
+    if isinstance(error, CancelledError):
+        Py_XDECREF(fields.cancelled_exception)
+        Py_INCREF(error)
+        fields.cancelled_exception = exception
+        Py_CLEAR(fields.cancel_message)
+        fields.log_tb = 0
+        fields.state = CANCELLED
+        task_becomes_done(task)
+        return future_wake_waiters(task)
+    traceback = error.__traceback__
+    Py_INCREF(error)
+    fields.exception = exception
+    if traceback is not None:
+        Py_INCREF(traceback)
+        fields.exception_tb = cython.cast(cython.pointer(PyObject), traceback)
+    fields.state = FINISHED
+    task_becomes_done(task)
+    fields.log_tb = 1
+    future_wake_waiters(task)
+    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        raise error
+    return 0
+
+
+# -- what it awaits -----------------------------------------------------------------------------
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def park(loop: Scheduler, task: cython.pointer(PyObject), yielded: object) -> cython.int:
+    """Park the task on what its coroutine yielded."""
+    awaited: cython.pointer(PyObject) = cython.cast(cython.pointer(PyObject), yielded)
+    future: cython.pointer(FutureFields)
+    if yielded is None:
+        return task_becomes_ready(loop.ready, task, YIELDED)
+    if awaited is task:
+        return throw_soon(task, f"Task cannot await on itself: {yielded!r}")
+    if not is_known_future(awaited):
+        return park_on_other(task, yielded)
+    future = cython.cast(cython.pointer(FutureFields), awaited)
+    if future.loop is not task_fields(task).loop:
+        return throw_soon(
+            task, f"Task {cython.cast(object, task)!r} got Future {yielded!r} attached to a different loop"
+        )
+    if not future.blocking:
+        return throw_soon(
+            task,
+            f"yield was used instead of yield from in task {cython.cast(object, task)!r} with {yielded!r}",
+        )
+    future.blocking = 0
+    if not is_our_future(awaited):
+        yielded.add_done_callback(
+            cython.cast(object, task).task_wakeup, context=cython.cast(object, task_fields(task).context)
+        )
+        return wait_for(task, yielded)
+    if future.state != PENDING:
+        wait_for(task, yielded)
+        return task_becomes_ready(loop.ready, task, FUTURE_DONE)
+    if future.callback0 is cython.NULL and future.callbacks is cython.NULL:
+        Py_INCREF(cython.cast(object, task))
+        future.callback0 = task
+        future.context0 = task_fields(task).context
+        Py_INCREF(cython.cast(object, future.context0))
+    else:
+        yielded.add_done_callback(
+            cython.cast(object, task), context=cython.cast(object, task_fields(task).context)
+        )
+    return wait_for(task, yielded)
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def park_on_other(task: cython.pointer(PyObject), yielded: object) -> cython.int:
+    """Park on a subclass of Future, on something that behaves like one, or complain."""
+    blocking = getattr(yielded, "_asyncio_future_blocking", None)
+    if blocking is None:
+        if inspect.isgenerator(yielded):
+            text = f"yield was used instead of yield from for generator in task {cython.cast(object, task)!r} with {yielded!r}"
+        else:
+            text = f"Task got bad yield: {yielded!r}"
+        return throw_soon(task, text)
+    if futures._get_loop(yielded) is not cython.cast(object, task_fields(task).loop):
+        return throw_soon(
+            task, f"Task {cython.cast(object, task)!r} got Future {yielded!r} attached to a different loop"
+        )
+    if not blocking:
+        return throw_soon(
+            task,
+            f"yield was used instead of yield from in task {cython.cast(object, task)!r} with {yielded!r}",
+        )
+    yielded._asyncio_future_blocking = False
+    yielded.add_done_callback(
+        cython.cast(object, task).task_wakeup, context=cython.cast(object, task_fields(task).context)
+    )
+    return wait_for(task, yielded)
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def wait_for(task: cython.pointer(PyObject), future: object) -> cython.int:
+    fields: cython.pointer(TaskFields) = task_fields(task)
+    awaited: cython.pointer(PyObject) = cython.cast(cython.pointer(PyObject), future)
+    Py_INCREF(future)
+    fields.waiter = awaited
+    task_becomes_waiting(task)
+    if _REGISTERS and awaited_by_add(awaited, task, is_known_future(awaited)):
+        _add_awaited_by(future, cython.cast(object, task))
+    if fields.must_cancel:
+        message = None if fields.cancel_message is cython.NULL else cython.cast(object, fields.cancel_message)
+        if future.cancel(msg=message):
+            fields.must_cancel = 0
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def throw_soon(task: cython.pointer(PyObject), text: str) -> cython.int:
+    """Step the task in the next turn with a RuntimeError."""
+    fields: cython.pointer(TaskFields) = task_fields(task)
+    task_is_thrown_at(task)
+    cython.cast(Scheduler, fields.loop).make_ready(
+        cython.cast(object, task)._throw, (RuntimeError(text),), cython.cast(object, fields.context)
+    )
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+@cython.inline
+def is_our_future(thing: cython.pointer(PyObject)) -> cython.bint:
+    return is_exactly(thing, cython.cast(cython.pointer(PyObject), Future)) or is_exactly(
+        thing, cython.cast(cython.pointer(PyObject), Task)
+    )
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+@cython.inline
+def is_known_future(thing: cython.pointer(PyObject)) -> cython.bint:
+    """Exactly one of the four types whose fields may be read: a subclass may have overridden anything."""
+    return (
+        is_our_future(thing)
+        or is_exactly(thing, cython.cast(cython.pointer(PyObject), StockFuture))
+        or is_exactly(thing, cython.cast(cython.pointer(PyObject), StockTask))
+    )
+
+
+# -- what asyncio's own code schedules for a task ---------------------------------------------------
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def adopt_callback(loop: Scheduler, callback: object, args: tuple) -> cython.int:
+    """1 if this is the wake-up or the first step of a task of ours, which now lies in the queue itself."""
+    task: cython.pointer(PyObject) = cython.NULL
+    callback_pointer: cython.pointer(PyObject) = cython.cast(cython.pointer(PyObject), callback)
+    if PyCFunction_CheckExact(callback):
+        if PyCFunction_GET_FUNCTION(callback) is wakeup_function:
+            task = PyCFunction_GET_SELF(callback)
+    elif is_exactly(callback_pointer, cython.cast(cython.pointer(PyObject), _step_wrapper_type)):
+        task = step_wrapper_task(callback_pointer)
+        if task is cython.NULL or not is_instance(task, cython.cast(cython.pointer(PyObject), Task)):
+            return 0
+        task_becomes_ready(loop.ready, task, CREATED)
+        return 1
+    elif is_instance(callback_pointer, cython.cast(cython.pointer(PyObject), Task)):
+        task = callback_pointer
+    if task is cython.NULL or len(args) != 1:
+        return 0
+    if task_fields(task).waiter is not cython.cast(cython.pointer(PyObject), args[0]):
+        # It was stepped by other hands meanwhile and waits for something else: asyncio steps it all the same.
+        loop.make_ready(cython.cast(object, task).task_wakeup, args, cython.cast(object, task_fields(task).context))
+        return 1
+    task_becomes_ready(loop.ready, task, FUTURE_DONE)
+    return 1
+
+
+class _CapturingLoop:
+    """Sees what a stock task hands to call_soon(): the wrapper around its first step."""
+
+    def __init__(self) -> None:
+        self.callback: object = None
+
+    def get_debug(self) -> bool:
+        return False
+
+    def call_soon(self, callback: object, *args: object, **kwargs: object) -> None:
+        self.callback = callback
+
+
+async def _nothing() -> None:
+    pass
+
+
+def _find_step_wrapper_type() -> type:
+    loop = _CapturingLoop()
+    coro = _nothing()
+    task = _asyncio.Task(coro, loop=loop, name="glassloop looks at asyncio")
+    task._log_destroy_pending = False
+    coro.close()
+    return type(loop.callback)
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def set_up() -> cython.int:
+    global wakeup_function
+    set_task_slots(cython.cast(cython.pointer(PyObject), Task))
+    future_module.task_type = cython.cast(cython.pointer(PyObject), Task)
+    task: Task = cython.cast(Task, Task.__new__(Task))
+    if tail_of(cython.cast(cython.pointer(PyObject), task)) is not cython.address(task.tail):
+        raise ImportError("glassloop's part of a Task is not where its C code expects it")
+    wakeup_function = PyCFunction_GET_FUNCTION(task.task_wakeup)
+    return 0
+
+
+wakeup_function = cython.declare(cython.p_void, cython.NULL)
+_step_wrapper_type = cython.declare(object, _find_step_wrapper_type())
+set_up()

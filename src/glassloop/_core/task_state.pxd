@@ -1,0 +1,53 @@
+# A task's state. Nobody else writes it: each transition is one function of this file, and no task becomes
+# READY without a cause.
+#
+#   created ─→ READY ─→ RUNNING ─┬→ WAITING ─→ READY (its future is done)
+#                                ├→ READY (it yielded)
+#                                └→ DONE
+#
+# What a WAITING task waits for is its stock field `waiter`.
+from cpython.ref cimport PyObject
+
+from glassloop._core.ready cimport TASK, ReadyQueue, ready_push
+from glassloop._sys.asyncio_types cimport TaskTail, tail_of, tail_unlink
+
+cdef enum TaskState:
+    READY = 0
+    RUNNING = 1
+    WAITING = 2
+    DONE = 3
+
+cdef enum Cause:
+    CREATED = 0      # it is new
+    YIELDED = 1      # it gave way with a bare yield, such as sleep(0)
+    FUTURE_DONE = 2  # what it awaited is done
+    THROWN = 3       # it awaited something that it must not: an error is on its way to it
+
+
+cdef inline int task_becomes_ready(ReadyQueue ready, PyObject *task, Cause cause) except -1:
+    cdef TaskTail *tail = tail_of(task)
+    ready_push(ready, task, TASK)
+    tail.run_state = <unsigned char>READY
+    tail.cause = <unsigned char>cause
+    return 0
+
+
+cdef inline void task_is_thrown_at(PyObject *task) noexcept:
+    """Ready through a handle that carries the error."""
+    cdef TaskTail *tail = tail_of(task)
+    tail.run_state = <unsigned char>READY
+    tail.cause = <unsigned char>THROWN
+
+
+cdef inline void task_becomes_running(PyObject *task) noexcept:
+    tail_of(task).run_state = <unsigned char>RUNNING
+
+
+cdef inline void task_becomes_waiting(PyObject *task) noexcept:
+    tail_of(task).run_state = <unsigned char>WAITING
+
+
+cdef inline void task_becomes_done(PyObject *task) noexcept:
+    cdef TaskTail *tail = tail_of(task)
+    tail.run_state = <unsigned char>DONE
+    tail_unlink(tail)

@@ -1,0 +1,19 @@
+# The C side of poller.py.
+from cpython.ref cimport PyObject
+from libc.stdint cimport uint32_t, uintptr_t
+
+from glassloop._core.ready cimport ReadyQueue
+from glassloop._core.source cimport IOSource, Poller
+
+
+cdef class EpollCore(Poller):
+    cdef readonly int epoll_fd
+    cdef int wake_fd            # an eventfd(2), made when another thread first wakes a waiting loop
+    cdef bint wake_pending
+    cdef uintptr_t *owners      # by file descriptor: an owned reference to an IOSource, or 1 for a selectors key
+    cdef int capacity
+    cdef object process_events  # the loop's _process_events, for what was registered under a selectors key
+    cdef ReadyQueue ready       # the loop's, or None
+    cdef object __weakref__
+    cdef int claim(self, int fd, uintptr_t owner, uint32_t before, uint32_t events) except -1
+    cdef int control(self, int fd, uint32_t before, uint32_t events) except -1

@@ -1,0 +1,42 @@
+/* Calling Python from compiled code without a temporary tuple, and without touching the error indicator. */
+#ifndef GLASSLOOP_CALLS_H
+#define GLASSLOOP_CALLS_H
+
+#include <Python.h>
+
+static inline int glassloop_is_type(PyObject *object, PyObject *type) {
+    return Py_TYPE(object) == (PyTypeObject *)type;
+}
+
+/* Like isinstance() without asking the object's __class__. */
+static inline int glassloop_is_instance(PyObject *object, PyObject *type) {
+    return PyType_IsSubtype(Py_TYPE(object), (PyTypeObject *)type);
+}
+
+/* callback(*args): a new reference, or NULL with the exception set. */
+static inline PyObject *glassloop_call(PyObject *callback, PyObject *args) {
+    Py_ssize_t count = PyTuple_GET_SIZE(args);
+    if (count == 0) return PyObject_CallNoArgs(callback);
+    return PyObject_Vectorcall(callback, ((PyTupleObject *)args)->ob_item, (size_t)count, NULL);
+}
+
+/* The same inside `context`. */
+static inline PyObject *glassloop_call_in_context(PyObject *context, PyObject *callback, PyObject *args) {
+    PyObject *result;
+    if (PyContext_Enter(context) < 0) return NULL;
+    result = glassloop_call(callback, args);
+    if (PyContext_Exit(context) < 0) Py_CLEAR(result);
+    return result;
+}
+
+/* receiver.name(argument): a new reference, or NULL with the exception set. */
+static inline PyObject *glassloop_call_method(PyObject *receiver, PyObject *name, PyObject *argument) {
+    PyObject *stack[3] = {NULL, receiver, argument};
+    return PyObject_VectorcallMethod(name, stack + 1, (argument != NULL ? 2 : 1) | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                                     NULL);
+}
+
+/* For a function declared `except -1` in Cython: hand on the exception that is already set. */
+static inline int glassloop_raise_set(void) { return -1; }
+
+#endif

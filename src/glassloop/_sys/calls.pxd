@@ -1,0 +1,22 @@
+# Calls into Python that report failure as NULL and leave the exception set: see calls.h.
+from cpython.ref cimport PyObject
+
+cdef extern from "Python.h":
+    PyObject *PyContext_CopyCurrent() except NULL
+    int PyContext_Enter(PyObject *context) except -1
+    int PyContext_Exit(PyObject *context) except -1
+    int PyErr_CheckSignals() except -1
+    bint PyCoro_CheckExact(object coro) noexcept
+    bint PyFunction_Check(object callback) noexcept
+    bint PyMethod_Check(object callback) noexcept
+    bint PyCFunction_CheckExact(object callback) noexcept
+    PyObject *PyCFunction_GET_SELF(object callback) noexcept
+    void *PyCFunction_GET_FUNCTION(object callback) noexcept
+
+cdef extern from "calls.h":
+    bint is_exactly "glassloop_is_type"(PyObject *object, PyObject *type) noexcept
+    bint is_instance "glassloop_is_instance"(PyObject *object, PyObject *type) noexcept
+    PyObject *call "glassloop_call"(PyObject *callback, PyObject *args) noexcept
+    PyObject *call_in_context "glassloop_call_in_context"(PyObject *context, PyObject *callback, PyObject *args) noexcept
+    PyObject *call_method "glassloop_call_method"(PyObject *receiver, PyObject *name, PyObject *argument) noexcept
+    int raise_set "glassloop_raise_set"() except -1

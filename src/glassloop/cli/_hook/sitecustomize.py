@@ -1,0 +1,50 @@
+"""The first thing in the interpreter that `glassloop run` starts: makes glassloop asyncio's default loop.
+
+Python's ``site`` module imports this before the program. It takes its own folder out of ``sys.path`` and
+PYTHONPATH, so that the program and its child processes see neither, and then imports the ``sitecustomize``
+that it stood in front of (Debian has one, so do some tools).
+"""
+
+import os
+import sys
+
+
+def take_folder_away() -> None:
+    """Undo what `glassloop run` did to the module search path, in this process and for its children."""
+    folder = os.path.dirname(__file__)
+    sys.path[:] = [entry for entry in sys.path if entry != folder]
+    sys.path_importer_cache.pop(folder, None)
+    first, _, rest = os.environ.get("PYTHONPATH", "").partition(os.pathsep)
+    if first == folder:
+        if rest:
+            os.environ["PYTHONPATH"] = rest
+        else:
+            del os.environ["PYTHONPATH"]
+
+
+def make_glassloop_default() -> None:
+    """Change asyncio's default loop; a program that silently ran on another loop would be a trap, so end here if not."""
+    try:
+        from glassloop._policy import make_default
+
+        make_default()
+    except Exception as error:
+        sys.stderr.write(f"glassloop run: glassloop does not work in {sys.executable}: {error!r}\n")
+        sys.stderr.flush()
+        os._exit(1)  # SystemExit from here would end as a fatal error of the interpreter, with a long dump
+
+
+def import_next_sitecustomize() -> None:
+    """Import the ``sitecustomize`` that Python would have found without us, if there is one."""
+    ours = sys.modules.pop(__name__)
+    try:
+        __import__(__name__)
+    except ImportError as error:
+        if error.name != __name__:
+            raise
+        sys.modules[__name__] = ours  # the import system wants to find what it has just made
+
+
+take_folder_away()
+make_glassloop_default()
+import_next_sitecustomize()
