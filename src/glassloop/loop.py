@@ -1,19 +1,26 @@
 """EventLoop: asyncio's own loop with its engine replaced. The table of contents of what is replaced by what.
 
-    what runs per event                              here
+    what runs per event                              is replaced by
     ready queue, timers, turn, tasks, futures        glassloop._core (the Engine below)
-    epoll                                            glassloop._io.poller
+    selectors.EpollSelector                          glassloop._io.poller
+    _SelectorSocketTransport                         glassloop._io.stream_transport
+    a task for each accepted connection              glassloop._io.listener
 
-Everything else (what runs once per connection or per program) is inherited from asyncio.
+Everything else, which runs once per connection or per program, is inherited from asyncio. The methods below
+are asyncio's own private hooks; a contract test pins their signatures on every CPython that we support.
 """
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+import socket
+from asyncio import base_events, constants, sslproto
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from glassloop._core import Engine
+from glassloop._io.listener import Listener
 from glassloop._io.poller import EpollPoller
+from glassloop._io.stream_transport import StreamTransport
 
 _T = TypeVar("_T")
 
@@ -27,12 +34,106 @@ class EventLoop(Engine, asyncio.SelectorEventLoop):
     def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
         if selector is None:
             selector = EpollPoller()
-        self._use_poller(selector)
         super().__init__(selector)
+        self._use_poller(selector)
 
     def close(self) -> None:
         super().close()
         self._forget_timers()
+
+    # -- transports -----------------------------------------------------------------------------
+
+    def _make_socket_transport(
+        self,
+        sock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None = None,
+        *,
+        extra: dict[str, Any] | None = None,
+        server: base_events.Server | None = None,
+        context: Any = None,
+    ) -> StreamTransport:
+        self._ensure_fd_no_transport(sock)
+        return StreamTransport(self, sock, protocol, waiter, extra, server, context)
+
+    def _make_ssl_transport(
+        self,
+        rawsock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        sslcontext: Any,
+        waiter: asyncio.Future[None] | None = None,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        extra: dict[str, Any] | None = None,
+        server: base_events.Server | None = None,
+        ssl_handshake_timeout: float | None = constants.SSL_HANDSHAKE_TIMEOUT,
+        ssl_shutdown_timeout: float | None = constants.SSL_SHUTDOWN_TIMEOUT,
+        context: Any = None,
+    ) -> asyncio.BaseTransport:
+        self._ensure_fd_no_transport(rawsock)
+        ssl_protocol = sslproto.SSLProtocol(
+            self,
+            protocol,
+            sslcontext,
+            waiter,
+            server_side,
+            server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
+        StreamTransport(self, rawsock, ssl_protocol, None, extra, server, context)
+        return ssl_protocol._app_transport
+
+    def _ensure_fd_no_transport(self, fd: Any) -> None:
+        super()._ensure_fd_no_transport(fd)
+        source_of = getattr(self._selector, "source_of", None)
+        if source_of is not None:
+            source = source_of(fd if isinstance(fd, int) else fd.fileno())
+            if source is not None and not source.is_closing():
+                raise RuntimeError(f"File descriptor {fd!r} is used by transport {source!r}")
+
+    async def _sendfile_native(self, transp: Any, file: Any, offset: int, count: int | None) -> int:
+        # As asyncio does it, without its table of transports by descriptor.
+        reading = transp.is_reading()
+        transp.pause_reading()
+        await transp._make_empty_waiter()
+        try:
+            return await self.sock_sendfile(transp._sock, file, offset, count, fallback=False)
+        finally:
+            transp._reset_empty_waiter()
+            if reading:
+                transp.resume_reading()
+
+    # -- servers ----------------------------------------------------------------------------------
+
+    def _start_serving(
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        sock: socket.socket,
+        sslcontext: Any = None,
+        server: base_events.Server | None = None,
+        backlog: int = 100,
+        *args: Any,
+        context: Any = None,
+        **options: Any,
+    ) -> None:
+        if sslcontext or not isinstance(self._selector, EpollPoller):
+            # A handshake costs so much more than a task that asyncio's way is as good.
+            if context is not None:
+                options["context"] = context
+            super()._start_serving(protocol_factory, sock, sslcontext, server, backlog, *args, **options)
+            return
+        if len(args) > 2:  # handshake and shutdown time-outs; then 3.15's context
+            context = args[2]
+        Listener(self, protocol_factory, sock, server, backlog, context)._start()
+
+    def _stop_serving(self, sock: socket.socket) -> None:
+        source_of = getattr(self._selector, "source_of", None)
+        source = None if source_of is None else source_of(sock.fileno())
+        if isinstance(source, Listener):
+            source._stop()
+        super()._stop_serving(sock)
 
 
 def new_event_loop() -> EventLoop:

@@ -189,7 +189,7 @@ class Scheduler:
             if not cython.cast(Handle, entry)._cancelled:
                 cython.cast(Handle, entry).run()
         elif kind == SOURCE:
-            cython.cast(IOSource, entry).run()
+            run_source(self, cython.cast(IOSource, entry))
         else:
             handle = cython.cast(object, entry)
             if not handle._cancelled:
@@ -341,6 +341,20 @@ def make_timer(
         timer._source_traceback = format_helpers.extract_stack(sys._getframe())
     heap_push(scheduler.timers, timer)
     return timer
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def run_source(scheduler: Scheduler, source: IOSource) -> cython.int:
+    try:
+        source.run()
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as exc:
+        scheduler.call_exception_handler(
+            {"message": f"Exception in callback of {source!r}", "exception": exc, "transport": source}
+        )
+    return 0
 
 
 @cython.cfunc

@@ -47,7 +47,6 @@ from cython.cimports.glassloop._sys.asyncio_types import (
     step_wrapper_task,
     tail_link,
     tail_of,
-    take_exception,
 )
 from cython.cimports.glassloop._sys.calls import (
     PyCFunction_CheckExact,
@@ -59,6 +58,7 @@ from cython.cimports.glassloop._sys.calls import (
     PyCoro_CheckExact,
     is_exactly,
     is_instance,
+    take_exception,
 )
 from cython.cimports.libc.stdint import uint64_t
 

@@ -14,6 +14,8 @@
 #include <stdint.h>
 #include <stddef.h>
 
+#include "calls.h"
+
 #if PY_VERSION_HEX >= 0x030E0000
 struct glassloop_list_node { struct glassloop_list_node *next, *previous; };
 #define GLASSLOOP_FUTURE_HEAD                                                                        \
@@ -125,30 +127,6 @@ static inline PyObject *glassloop_step_wrapper_task(PyObject *wrapper) {
     StepWrapper *step = (StepWrapper *)wrapper;
     if (Py_TYPE(wrapper)->tp_basicsize != sizeof(StepWrapper) || step->argument != NULL) return NULL;
     return step->task;
-}
-
-/* ---- exceptions ---- */
-
-static inline PyObject *glassloop_take_exception(void) { /* a new reference; clears the error indicator */
-#if PY_VERSION_HEX >= 0x030C0000
-    return PyErr_GetRaisedException();
-#else
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (traceback != NULL) PyException_SetTraceback(value, traceback);
-    Py_XDECREF(type);
-    Py_XDECREF(traceback);
-    return value;
-#endif
-}
-
-static inline void glassloop_put_exception(PyObject *exception) { /* steals the reference */
-#if PY_VERSION_HEX >= 0x030C0000
-    PyErr_SetRaisedException(exception);
-#else
-    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exception)), exception, PyException_GetTraceback(exception));
-#endif
 }
 
 /* ---- running a coroutine ---- */

@@ -36,6 +36,30 @@ static inline PyObject *glassloop_call_method(PyObject *receiver, PyObject *name
                                      NULL);
 }
 
+/* ---- exceptions ---- */
+
+static inline PyObject *glassloop_take_exception(void) { /* a new reference; clears the error indicator */
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback != NULL) PyException_SetTraceback(value, traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+#endif
+}
+
+static inline void glassloop_put_exception(PyObject *exception) { /* steals the reference */
+#if PY_VERSION_HEX >= 0x030C0000
+    PyErr_SetRaisedException(exception);
+#else
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exception)), exception, PyException_GetTraceback(exception));
+#endif
+}
+
 /* For a function declared `except -1` in Cython: hand on the exception that is already set. */
 static inline int glassloop_raise_set(void) { return -1; }
 

@@ -28,7 +28,7 @@ def make_glassloop_default() -> None:
         from glassloop._policy import make_default
 
         make_default()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the program must not start
         sys.stderr.write(f"glassloop run: glassloop does not work in {sys.executable}: {error!r}\n")
         sys.stderr.flush()
         os._exit(1)  # SystemExit from here would end as a fatal error of the interpreter, with a long dump

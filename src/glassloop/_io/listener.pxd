@@ -1,0 +1,15 @@
+# The C side of listener.py.
+from glassloop._core.scheduler cimport Scheduler
+from glassloop._core.source cimport IOSource
+
+
+cdef class Listener(IOSource):
+    cdef Scheduler loop
+    cdef object protocol_factory
+    cdef object socket
+    cdef object server
+    cdef object context
+    cdef bint context_given     # by the user (3.15): each connection gets a copy of it
+    cdef int backlog
+    cdef bint is_inet
+    cdef int accept_one(self, int fd, bytes peer) except -1

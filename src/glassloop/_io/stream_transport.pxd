@@ -1,0 +1,25 @@
+# The C side of stream_transport.py.
+from glassloop._io.transport cimport SocketTransport
+
+
+cdef class StreamTransport(SocketTransport):
+    cdef object held            # what a protocol's method wrote first while it runs: bytes, or None
+    cdef object empty_waiter    # a future of sendfile()'s: done once nothing is queued
+    cdef bint corked            # a protocol's method is running: its writes leave together when it returns
+    cdef bint buffered          # the protocol is a BufferedProtocol
+    cdef readonly bint _eof     # write_eof() was called
+    cdef bint eof_sent
+    cdef int receive_bytes(self) except -1
+    cdef int receive_into_protocol(self) except -1
+    cdef int received_eof(self) except -1
+    cdef int cork(self) except -1
+    cdef int uncork(self) except -1
+    cdef int write_chunk(self, data) except -1
+    cdef int queue_chunk(self, data, Py_ssize_t start) except -1
+    cdef int flush(self, bint from_poller) except -1
+    cdef int after_drain(self, bint from_poller) except -1
+    cdef int call_corked(self, name, argument, str failure) except -1
+
+
+cdef StreamTransport accepted_transport(loop, int fd, bytes peer, server, context)
+cdef int begin_accepted(StreamTransport transport, protocol) except -1

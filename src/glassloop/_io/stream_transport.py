@@ -1,0 +1,518 @@
+"""StreamTransport: a connected TCP or Unix stream socket, beneath a Protocol or BufferedProtocol.
+
+How it writes: what a protocol's own method (``data_received`` and its kin) writes is held and leaves in one
+system call when the method returns, or at once from 64 KiB on; a header and a body become one packet. Anywhere
+else ``write`` tries ``send`` at once. What the kernel does not take is queued by reference.
+
+How it reads: one ``recv`` for each readiness, into one buffer for all, then one ``bytes``. A connection that
+waits for data owns no buffer.
+"""
+
+import asyncio
+import os
+from asyncio import constants, futures
+from asyncio.log import logger
+
+import cython
+from cython.cimports.cpython.buffer import PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cython.cimports.cpython.ref import Py_DECREF, PyObject
+from cython.cimports.glassloop._core.source import READABLE, WRITABLE
+from cython.cimports.glassloop._io.transport import CALLED, call_protocol
+from cython.cimports.glassloop._io.write_queue import immutable
+from cython.cimports.glassloop._sys.socket import (
+    AF_INET,
+    AF_INET6,
+    SHUT_WR,
+    socket_recv,
+    socket_send,
+    socket_set_nodelay,
+    socket_shutdown,
+)
+from cython.cimports.libc.errno import EAGAIN, EINTR, errno
+from cython.cimports.libc.stdlib import malloc
+
+from glassloop._io.transport import SocketTransport
+from glassloop._io.write_queue import WriteQueue
+
+# One recv takes as much at most: asyncio's figure (selector_events._SelectorTransport.max_size).
+RECEIVE_SIZE = cython.declare(cython.Py_ssize_t, 256 * 1024)
+# A protocol's method may write as much before it is sent while the method still runs.
+CORK_SIZE = cython.declare(cython.Py_ssize_t, 64 * 1024)
+
+# One buffer for all connections: between recv and the copy nothing else runs. Made when first needed.
+_receive_buffer = cython.declare(cython.p_char, cython.NULL)
+
+
+@cython.final
+@cython.cclass
+class StreamTransport(SocketTransport):
+    """What ``create_connection`` and a server's accepted connections give."""
+
+    _sendfile_compatible = constants._SendfileMode.TRY_NATIVE
+    _start_tls_compatible = True
+    max_size = 256 * 1024
+
+    def __init__(
+        self,
+        loop: object,
+        sock: object,
+        protocol: object,
+        waiter: object = None,
+        extra: object = None,
+        server: object = None,
+        context: object = None,
+    ) -> None:
+        SocketTransport.__init__(self, loop, sock, protocol, extra, server, context)
+        # Nagle's algorithm waits for more: an answer of two writes would be held back for 40 ms.
+        if sock.family == AF_INET or sock.family == AF_INET6:
+            socket_set_nodelay(self.fd)
+        # In this order, and each in a turn's batch: no data before connection_made(), nor before
+        # create_connection() has returned to its caller.
+        loop.call_soon(self._connection_made, context=self.context if self.context_given else None)
+        loop.call_soon(self._start_reading, context=self.context if self.context_given else None)
+        if waiter is not None:
+            loop.call_soon(
+                futures._set_result_unless_cancelled,
+                waiter,
+                None,
+                context=self.context if self.context_given else None,
+            )
+
+    @property
+    def __class__(self) -> type:
+        return asyncio.Transport
+
+    def _connection_made(self) -> None:
+        self.protocol.connection_made(self)
+
+    def set_protocol(self, protocol: object) -> None:
+        """Make this the protocol that hears of the connection from now on."""
+        self.buffered = isinstance(protocol, asyncio.BufferedProtocol)
+        self.protocol = protocol
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def on_readable(self) -> cython.int:
+        if self.lost_writes:
+            return 0
+        if self.buffered:
+            return self.receive_into_protocol()
+        return self.receive_bytes()
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def receive_bytes(self) -> cython.int:
+        global _receive_buffer
+        count: cython.Py_ssize_t
+        if _receive_buffer is cython.NULL:
+            _receive_buffer = cython.cast(cython.p_char, malloc(RECEIVE_SIZE))
+            if _receive_buffer is cython.NULL:
+                raise MemoryError("no memory for the receive buffer")
+        count = socket_recv(self.fd, _receive_buffer, RECEIVE_SIZE)
+        if count > 0:
+            return self.call_corked(
+                "data_received",
+                PyBytes_FromStringAndSize(_receive_buffer, count),
+                "Fatal error: protocol.data_received() call failed.",
+            )
+        if count == 0:
+            return self.received_eof()
+        return receive_failed(self)
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def receive_into_protocol(self) -> cython.int:
+        """BufferedProtocol: receive into the buffer that the protocol gives."""
+        given: cython.pointer(PyObject) = cython.NULL
+        error: cython.pointer(PyObject) = cython.NULL
+        view: Py_buffer
+        count: cython.Py_ssize_t
+        self.cork()
+        try:
+            if call_protocol(self, "get_buffer", -1, cython.address(given), cython.address(error)) == CALLED:
+                target = cython.cast(object, given)
+                Py_DECREF(target)
+                if not len(target):
+                    raise RuntimeError("get_buffer() returned an empty buffer")
+            else:
+                failure = cython.cast(object, error)
+                Py_DECREF(failure)
+                raise failure
+        except (SystemExit, KeyboardInterrupt):
+            self.uncork()
+            raise
+        except BaseException as exc:
+            self.uncork()
+            self.fail(exc, "Fatal error: protocol.get_buffer() call failed.")
+            return 0
+        self.uncork()
+        if self.lost_writes or self.fd < 0:
+            return 0  # get_buffer() ended the connection
+        try:
+            PyObject_GetBuffer(target, cython.address(view), PyBUF_SIMPLE | PyBUF_WRITABLE)
+        except BaseException as exc:
+            self.fail(exc, "Fatal read error on socket transport")
+            return 0
+        count = socket_recv(self.fd, view.buf, view.len)
+        PyBuffer_Release(cython.address(view))
+        if count > 0:
+            return self.call_corked(
+                "buffer_updated", count, "Fatal error: protocol.buffer_updated() call failed."
+            )
+        if count == 0:
+            return self.received_eof()
+        return receive_failed(self)
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def received_eof(self) -> cython.int:
+        result: cython.pointer(PyObject) = cython.NULL
+        error: cython.pointer(PyObject) = cython.NULL
+        if self.loop._debug:
+            logger.debug("%r received EOF", self)
+        self.cork()
+        try:
+            outcome: cython.int = call_protocol(
+                self, "eof_received", None, cython.address(result), cython.address(error)
+            )
+        except BaseException:
+            self.uncork()
+            raise
+        self.uncork()
+        if outcome == CALLED:
+            keep_open = cython.cast(object, result)
+            Py_DECREF(keep_open)
+            if keep_open:
+                # Half-closed: this end may still write. asyncio's protocol hears of no further EOF.
+                self.set_watched(self.watched & ~READABLE)
+            else:
+                self.close()
+            return 0
+        failure = cython.cast(object, error)
+        Py_DECREF(failure)
+        return self.fail(failure, "Fatal error: protocol.eof_received() call failed.")
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def call_corked(self, name: object, argument: object, failure: str) -> cython.int:
+        """Call a method of the protocol's; what it wrote leaves when it has returned, or raised."""
+        result: cython.pointer(PyObject) = cython.NULL
+        error: cython.pointer(PyObject) = cython.NULL
+        outcome: cython.int
+        self.corked = True
+        try:
+            outcome = call_protocol(self, name, argument, cython.address(result), cython.address(error))
+        except BaseException:
+            self.uncork()
+            raise
+        self.uncork()
+        if outcome == CALLED:
+            Py_DECREF(cython.cast(object, result))
+            return 0
+        exc = cython.cast(object, error)
+        Py_DECREF(exc)
+        return self.fail(exc, failure)
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    def write(self, data: object) -> None:
+        """Send bytes-like data; what the kernel does not take now is queued."""
+        if type(data) is not bytes and not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
+        if self._eof:
+            raise RuntimeError("Cannot call write() after write_eof()")
+        if self.empty_waiter is not None:
+            raise RuntimeError("unable to write; sendfile is in progress")
+        if len(data) == 0:
+            return
+        self.write_chunk(data)
+
+    def writelines(self, list_of_data: object) -> None:
+        """Send several pieces of bytes-like data, in one system call where possible."""
+        if self._eof:
+            raise RuntimeError("Cannot call writelines() after write_eof()")
+        if self.empty_waiter is not None:
+            raise RuntimeError("unable to writelines; sendfile is in progress")
+        corked: cython.bint = self.corked
+        self.corked = True
+        try:
+            for data in list_of_data:
+                self.write(data)
+        finally:
+            if not corked:
+                self.uncork()
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def write_chunk(self, data: object) -> cython.int:
+        sent: cython.Py_ssize_t
+        if self.lost_writes:
+            if self.lost_writes >= constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
+                logger.warning("socket.send() raised exception.")
+            self.lost_writes += 1
+            return 0
+        if self.corked:
+            if self.held is None and self.queue is None:
+                self.held = immutable(data, 0)
+                if PyBytes_GET_SIZE(self.held) >= CORK_SIZE:
+                    self.flush(False)
+                return 0
+            self.queue_chunk(data, 0)
+            if self.queue.size >= CORK_SIZE and not self.watched & WRITABLE:
+                self.flush(False)
+            return 0
+        if self.queue is None:
+            sent = send_now(self, data)
+            if sent < 0 or sent == byte_size(data):
+                return 0
+            self.queue_chunk(data, sent)
+            self.set_watched(self.watched | WRITABLE)
+        else:
+            self.queue_chunk(data, 0)
+        return self.pause_protocol_if_full()
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def queue_chunk(self, data: object, start: cython.Py_ssize_t) -> cython.int:
+        if self.queue is None:
+            self.queue = WriteQueue()
+            if self.held is not None:
+                self.queue.add(self.held, 0)
+                self.held = None
+        return self.queue.add(data, start)
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def cork(self) -> cython.int:
+        self.corked = True
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def uncork(self) -> cython.int:
+        """The protocol's method is over: send what it wrote."""
+        self.corked = False
+        if self.lost_writes:
+            return 0
+        if self.held is None and self.queue is None:
+            if self._closing or self._eof:
+                self.after_drain(False)
+            return 0
+        if self.held is None and self.watched & WRITABLE:
+            return 0  # the poller will tell when there is room
+        return self.flush(False)
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def flush(self, from_poller: cython.bint) -> cython.int:
+        """Send what is held or queued, as far as the kernel takes it, and watch for room for the rest."""
+        sent: cython.Py_ssize_t
+        if self.held is not None:
+            data = self.held
+            self.held = None
+            sent = send_now(self, data)
+            if sent < 0:
+                return 0
+            if sent < PyBytes_GET_SIZE(data):
+                self.queue_chunk(data, sent)
+        elif self.queue is not None:
+            try:
+                self.queue.send(self.fd, True)
+            except OSError as exc:
+                self.fail(exc, "Fatal write error on socket transport")
+                return 0
+            if self.queue.size == 0:
+                self.queue = None
+        if self.queue is not None:
+            self.set_watched(self.watched | WRITABLE)
+            return self.pause_protocol_if_full()
+        self.set_watched(self.watched & ~WRITABLE)
+        self.resume_protocol_if_drained()
+        # The protocol may have written again.
+        if self.queue is None and self.held is None:
+            self.after_drain(from_poller)
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def after_drain(self, from_poller: cython.bint) -> cython.int:
+        """Nothing is queued: what waited for that may happen."""
+        if self.empty_waiter is not None and not self.empty_waiter.done():
+            self.empty_waiter.set_result(None)
+        if self.corked or self.lost_writes:
+            return 0
+        if self._closing:
+            return self.lose_connection(None) if from_poller else self.lose_connection_soon(None)
+        if self._eof and not self.eof_sent:
+            self.eof_sent = True
+            socket_shutdown(self.fd, SHUT_WR)
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def on_writable(self) -> cython.int:
+        if self.lost_writes:
+            return 0
+        return self.flush(True)
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def pending(self) -> cython.Py_ssize_t:
+        if self.held is not None:
+            return PyBytes_GET_SIZE(self.held)
+        return 0 if self.queue is None else self.queue.size
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def drop_pending(self) -> cython.int:
+        self.held = None
+        self.queue = None
+        return 0
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that were written and that the kernel has not taken."""
+        send_held(self)
+        return self.pending()
+
+    def can_write_eof(self) -> bool:
+        """True: a stream may be half-closed."""
+        return True
+
+    def write_eof(self) -> None:
+        """Close the writing half once what is queued is sent; reading goes on."""
+        if self._closing or self._eof:
+            return
+        self._eof = True
+        if not self.pending():
+            self.eof_sent = True
+            socket_shutdown(self.fd, SHUT_WR)
+
+    def abort(self) -> None:
+        """Close the connection at once; what the kernel has not taken is lost."""
+        send_held(self)
+        self.force_close(None)
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def lose_connection(self, exc: object) -> cython.int:
+        if self.empty_waiter is not None and not self.empty_waiter.done():
+            self.empty_waiter.set_exception(ConnectionError("Connection is closed by peer"))
+        return SocketTransport.lose_connection(self, exc)
+
+    # -- sendfile ---------------------------------------------------------------------------------
+
+    def _make_empty_waiter(self) -> object:
+        if self.empty_waiter is not None:
+            raise RuntimeError("Empty waiter is already set")
+        send_held(self)
+        self.empty_waiter = self.loop.create_future()
+        if self.queue is None:
+            self.empty_waiter.set_result(None)
+        return self.empty_waiter
+
+    def _reset_empty_waiter(self) -> None:
+        self.empty_waiter = None
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def send_held(transport: StreamTransport) -> cython.int:
+    """Before anybody looks at the buffer, or throws it away: hand the kernel what only waits for a method's end."""
+    if transport.held is not None or (transport.corked and transport.queue is not None):
+        if not transport.lost_writes:
+            transport.flush(False)
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(-2, check=False)
+def send_now(transport: StreamTransport, data: object) -> cython.Py_ssize_t:
+    """How many bytes the kernel took; -1 if the connection failed, which is dealt with."""
+    view: Py_buffer
+    sent: cython.Py_ssize_t
+    if type(data) is bytes:
+        sent = socket_send(transport.fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+    else:
+        PyObject_GetBuffer(data, cython.address(view), PyBUF_SIMPLE)
+        sent = socket_send(transport.fd, view.buf, view.len)
+        PyBuffer_Release(cython.address(view))
+    if sent >= 0:
+        return sent
+    if errno == EAGAIN or errno == EINTR:
+        return 0
+    transport.fail(last_os_error(), "Fatal write error on socket transport")
+    return -1
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def byte_size(data: object) -> cython.Py_ssize_t:
+    if type(data) is bytes:
+        return PyBytes_GET_SIZE(data)
+    return memoryview(data).nbytes
+
+
+@cython.cfunc
+def last_os_error() -> object:
+    number: cython.int = errno
+    return OSError(number, os.strerror(number))
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def receive_failed(transport: StreamTransport) -> cython.int:
+    if errno == EAGAIN or errno == EINTR:
+        return 0
+    return transport.fail(last_os_error(), "Fatal read error on socket transport")
+
+
+# -- accepted connections -----------------------------------------------------------------------------
+
+
+@cython.cfunc
+def accepted_transport(
+    loop: object, fd: cython.int, peer: bytes, server: object, context: object
+) -> StreamTransport:
+    """A transport for a connection that the listener accepted; it owns fd. It has no protocol yet."""
+    transport: StreamTransport = StreamTransport.__new__(StreamTransport)
+    transport.fd = fd
+    transport.peer = peer
+    transport.loop = loop
+    transport._begin(loop, None, None, server, context)
+    return transport
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def begin_accepted(transport: StreamTransport, protocol: object) -> cython.int:
+    """connection_made(), then read."""
+    transport.set_protocol(protocol)
+    result: cython.pointer(PyObject) = cython.NULL
+    error: cython.pointer(PyObject) = cython.NULL
+    transport.cork()
+    try:
+        outcome: cython.int = call_protocol(
+            transport, "connection_made", transport, cython.address(result), cython.address(error)
+        )
+    except BaseException:
+        transport.uncork()
+        raise
+    transport.uncork()
+    if outcome == CALLED:
+        Py_DECREF(cython.cast(object, result))
+    else:
+        exc = cython.cast(object, error)
+        Py_DECREF(exc)
+        transport.loop.call_exception_handler(
+            {
+                "message": f"Exception in callback {type(protocol).__name__}.connection_made()",
+                "exception": exc,
+                "transport": transport,
+                "protocol": protocol,
+            }
+        )
+    transport._start_reading()
+    return 0

@@ -1,0 +1,431 @@
+"""SocketTransport: what stream and datagram transports share: a socket, flow control, and the way to its end.
+
+The way to the end, as in asyncio: open → closing (reads no more, sends what is queued) → lost
+(``connection_lost`` was called or is scheduled; ``lost_writes`` > 0) → closed (the socket is).
+"""
+
+import inspect
+import socket as socket_module
+import warnings
+from asyncio import base_events, trsock
+from asyncio.log import logger
+
+import cython
+from cython.cimports.cpython.ref import Py_DECREF, PyObject
+from cython.cimports.glassloop._core.source import READABLE, WRITABLE
+from cython.cimports.glassloop._io.address import address_unpack, local_address, peer_address
+from cython.cimports.glassloop._sys.calls import (
+    PyContext_CopyCurrent,
+    PyContext_Enter,
+    PyContext_Exit,
+    call_method,
+    take_exception,
+)
+from cython.cimports.glassloop._sys.socket import socket_close
+from cython.cimports.libc.stdint import uint32_t
+
+from glassloop._core.scheduler import Scheduler
+from glassloop._core.source import IOSource
+from glassloop._io.write_queue import WriteQueue
+
+# Up to 3.12 a Server counts its connections, from then on it keeps them.
+_SERVER_TAKES_TRANSPORT = cython.declare(
+    cython.bint, len(inspect.signature(base_events.Server._attach).parameters) > 1
+)
+
+
+@cython.cclass
+class SocketTransport(IOSource):
+    def __init__(
+        self, loop: Scheduler, sock: object, protocol: object, extra: object, server: object, context: object
+    ) -> None:
+        self.socket = sock
+        self.fd = sock.fileno()
+        self._begin(loop, protocol, extra, server, context)
+
+    def _begin(self, loop: Scheduler, protocol: object, extra: object, server: object, context: object) -> None:
+        self.loop = loop
+        self.extra = extra
+        self.server = server
+        self.context_given = context is not None
+        if context is None:
+            copied: cython.pointer(PyObject) = PyContext_CopyCurrent()
+            self.context = cython.cast(object, copied)
+            Py_DECREF(self.context)
+        else:
+            self.context = context
+        self.high, self.low = 64 * 1024, 16 * 1024
+        self.set_protocol(protocol)
+        if server is not None:
+            if _SERVER_TAKES_TRANSPORT:
+                server._attach(self)
+            else:
+                server._attach()
+
+    # -- what asyncio's transports show ----------------------------------------------------------
+
+    def __repr__(self) -> str:
+        info: list = [type(self).__name__]
+        if self.fd < 0:
+            info.append("closed")
+        elif self._closing:
+            info.append("closing")
+        info.append(f"fd={self._sock_fd}")
+        if self.loop is not None and not self.loop._closed:
+            info.append("read=polling" if self.watched & READABLE else "read=idle")
+            state = "polling" if self.watched & WRITABLE else "idle"
+            info.append(f"write=<{state}, bufsize={self.get_write_buffer_size()}>")
+        return f"<{' '.join(info)}>"
+
+    @property
+    def _loop(self) -> object:
+        return self.loop
+
+    @property
+    def _sock_fd(self) -> int:
+        return self.fd if self.fd >= 0 else self.fd_was
+
+    @property
+    def _sock(self) -> object:
+        return open_socket(self)
+
+    @property
+    def _protocol(self) -> object:
+        return self.protocol
+
+    @property
+    def _context(self) -> object:
+        return self.context
+
+    @property
+    def _conn_lost(self) -> int:
+        return self.lost_writes
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        """What is known of the connection: ``socket``, ``sockname``, ``peername``, and what its maker added."""
+        if name == "socket":
+            if self.socket_info is None and self.fd >= 0:
+                self.socket_info = trsock.TransportSocket(open_socket(self))
+            return self.socket_info
+        if self.extra is not None and name in self.extra:
+            return self.extra[name]
+        if name == "sockname":
+            if self.local is None and self.fd >= 0:
+                self.local = local_address(self.fd)
+            return show_address(self, self.local, "getsockname")
+        if name == "peername":
+            if self.peer is None and self.fd >= 0:
+                self.peer = peer_address(self.fd)
+            return show_address(self, self.peer, "getpeername")
+        return default
+
+    def set_protocol(self, protocol: object) -> None:
+        """Make this the protocol that hears of the connection from now on."""
+        self.protocol = protocol
+
+    def get_protocol(self) -> object:
+        """The protocol that hears of the connection."""
+        return self.protocol
+
+    def is_closing(self) -> bool:
+        """Whether the transport is closing or closed."""
+        return self._closing
+
+    def is_reading(self) -> bool:
+        """Whether the transport receives."""
+        return not self._closing and not self.reading_paused
+
+    def pause_reading(self) -> None:
+        """Receive nothing until ``resume_reading()``."""
+        if not self.is_reading():
+            return
+        self.reading_paused = True
+        self.set_watched(self.watched & ~READABLE)
+        if self.loop.get_debug():
+            logger.debug("%r pauses reading", self)
+
+    def resume_reading(self) -> None:
+        """Receive again."""
+        if self._closing or not self.reading_paused:
+            return
+        self.reading_paused = False
+        self.set_watched(self.watched | READABLE)
+        if self.loop.get_debug():
+            logger.debug("%r resumes reading", self)
+
+    def _start_reading(self) -> None:
+        if self.is_reading() and self.loop is not None and not self.lost_writes:
+            self.set_watched(self.watched | READABLE)
+
+    # -- flow control -----------------------------------------------------------------------------
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that were written and not handed to the kernel yet."""
+        return self.pending()
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """The (low, high) water marks in bytes."""
+        return self.low, self.high
+
+    def set_write_buffer_limits(self, high: object = None, low: object = None) -> None:
+        """Pause the protocol's writing above ``high`` bytes, resume it below ``low``."""
+        if high is None:
+            high = 64 * 1024 if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not high >= low >= 0:
+            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
+        self.high, self.low = high, low
+        self.pause_protocol_if_full()
+
+    @property
+    def _high_water(self) -> int:
+        return self.high
+
+    @property
+    def _low_water(self) -> int:
+        return self.low
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def pending(self) -> cython.Py_ssize_t:
+        return 0 if self.queue is None else self.queue.size
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def pause_protocol_if_full(self) -> cython.int:
+        if not self._protocol_paused and self.pending() > self.high:
+            self._protocol_paused = True
+            self.notify("pause_writing", None)
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def resume_protocol_if_drained(self) -> cython.int:
+        if self._protocol_paused and self.pending() <= self.low:
+            self._protocol_paused = False
+            self.notify("resume_writing", None)
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def notify(self, method: str, argument: object) -> cython.int:
+        """Call a method of the protocol's about flow control; an error is the exception handler's."""
+        try:
+            getattr(self.protocol, method)()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self.loop.call_exception_handler(
+                {
+                    "message": f"protocol.{method}() failed",
+                    "exception": exc,
+                    "transport": self,
+                    "protocol": self.protocol,
+                }
+            )
+        return 0
+
+    # -- the way to the end -----------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Send what is queued, then close the connection. ``connection_lost(None)`` follows."""
+        if self._closing:
+            return
+        self._closing = True
+        self.set_watched(self.watched & ~READABLE)
+        if not self.pending():
+            self.lose_connection_soon(None)
+
+    def abort(self) -> None:
+        """Close the connection at once; what is queued is lost."""
+        self.force_close(None)
+
+    def _force_close(self, exc: object) -> None:
+        self.force_close(exc)
+
+    def _fatal_error(self, exc: object, message: str = "Fatal error on transport") -> None:
+        self.fail(exc, message)
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def fail(self, exc: object, message: str) -> cython.int:
+        """End the connection for an error, which is reported unless it is the network's."""
+        if isinstance(exc, OSError):
+            if self.loop is not None and self.loop._debug:
+                logger.debug("%r: %s", self, message, exc_info=exc)
+        elif self.loop is not None:
+            self.loop.call_exception_handler(
+                {"message": message, "exception": exc, "transport": self, "protocol": self.protocol}
+            )
+        return self.force_close(exc)
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def force_close(self, exc: object) -> cython.int:
+        if self.lost_writes:
+            return 0
+        self.drop_pending()
+        self._closing = True
+        self.set_watched(0)
+        return self.lose_connection_soon(exc)
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def drop_pending(self) -> cython.int:
+        self.queue = None
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def lose_connection_soon(self, exc: object) -> cython.int:
+        self.lost_writes += 1
+        self.loop.make_ready(self._call_connection_lost, (exc,), self.context if self.context_given else None)
+        return 0
+
+    def _call_connection_lost(self, exc: object) -> None:
+        self.lose_connection(exc)
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def lose_connection(self, exc: object) -> cython.int:
+        """Tell the protocol, and let go of everything."""
+        protocol, server = self.protocol, self.server
+        if self.lost_writes == 0:
+            self.lost_writes = 1
+        try:
+            if protocol is not None:
+                protocol.connection_lost(exc)
+        finally:
+            self.close_fd()
+            self.protocol = None
+            self.loop = None
+            self.server = None
+            if server is not None:
+                if _SERVER_TAKES_TRANSPORT:
+                    server._detach(self)
+                else:
+                    server._detach()
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def close_fd(self) -> cython.int:
+        """Close the socket; its addresses stay known."""
+        fd: cython.int = self.fd
+        if fd < 0:
+            return 0
+        if self.watched:
+            self.set_watched(0)
+        if self.local is None:
+            self.local = local_address(fd)
+        if self.peer is None:
+            self.peer = peer_address(fd)
+        self.fd_was = fd
+        self.fd = -1
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
+        else:
+            socket_close(fd)
+        return 0
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
+            self.watched = 0  # whoever watched it held a reference: nobody does
+            if self.server is not None and not _SERVER_TAKES_TRANSPORT:
+                self.server._detach()
+            self.close_fd()
+
+    # -- waiting for events -----------------------------------------------------------------------
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def set_watched(self, events: uint32_t) -> cython.int:
+        """Have the poller report these events; on a selector that is not ours, by asyncio's readers and writers."""
+        changed: uint32_t = events ^ self.watched
+        if changed == 0:
+            return 0
+        if self.loop is None or self.loop._closed:
+            self.watched = 0
+            return 0
+        if self.loop.poller is not None:
+            return self.loop.poller.watch(self, events)
+        self.watched = events
+        if changed & READABLE:
+            if events & READABLE:
+                self.loop._add_reader(self.fd, self._read_ready)
+            else:
+                self.loop._remove_reader(self.fd)
+        if changed & WRITABLE:
+            if events & WRITABLE:
+                self.loop._add_writer(self.fd, self._write_ready)
+            else:
+                self.loop._remove_writer(self.fd)
+        return 0
+
+    def _read_ready(self) -> None:
+        if self.watched & READABLE:
+            self.on_readable()
+
+    def _write_ready(self) -> None:
+        if self.watched & WRITABLE:
+            self.on_writable()
+
+
+@cython.cfunc
+def open_socket(transport: SocketTransport) -> object:
+    """The transport's Python socket: made now where the connection was accepted without one."""
+    if transport.socket is None and transport.fd >= 0:
+        transport.socket = socket_module.socket(fileno=transport.fd)
+        transport.socket.setblocking(False)
+    return transport.socket
+
+
+@cython.cfunc
+def show_address(transport: SocketTransport, packed: bytes, method: str) -> object:
+    if packed is None:
+        return None
+    shown = address_unpack(packed)
+    if shown is None and transport.fd >= 0:
+        # A family that we do not know: Python's socket does.
+        shown = getattr(open_socket(transport), method)()
+    return shown
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def call_protocol(
+    transport: SocketTransport,
+    name: object,
+    argument: object,
+    result: cython.pointer(cython.pointer(PyObject)),
+    error: cython.pointer(cython.pointer(PyObject)),
+) -> cython.int:
+    """Call a method of the protocol's in the transport's context.
+
+    CALLED with a new reference in ``result``, or RAISED with one in ``error``. SystemExit and KeyboardInterrupt
+    go to the caller.
+    """
+    context: cython.pointer(PyObject) = cython.cast(cython.pointer(PyObject), transport.context)
+    # References of the call's own: the protocol may replace itself, or drop the transport.
+    protocol = transport.protocol
+    held = transport.context
+    PyContext_Enter(context)
+    result[0] = call_method(
+        cython.cast(cython.pointer(PyObject), protocol),
+        cython.cast(cython.pointer(PyObject), name),
+        cython.NULL if argument is None else cython.cast(cython.pointer(PyObject), argument),
+    )
+    if result[0] is not cython.NULL:
+        PyContext_Exit(context)
+        return CALLED
+    error[0] = take_exception()
+    PyContext_Exit(context)
+    del held
+    if isinstance(cython.cast(object, error[0]), (SystemExit, KeyboardInterrupt)):
+        raising = cython.cast(object, error[0])
+        Py_DECREF(raising)
+        raise raising
+    return RAISED

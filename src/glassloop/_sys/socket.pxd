@@ -1,0 +1,97 @@
+# socket(2) and its family: the non-blocking calls that transports make, each with the GIL held: they never wait.
+from libc.stdint cimport uint16_t, uint32_t
+
+cdef extern from *:
+    """
+    #ifndef _GNU_SOURCE
+    #define _GNU_SOURCE
+    #endif
+    #include <errno.h>
+    #include <netinet/in.h>
+    #include <netinet/tcp.h>
+    #include <arpa/inet.h>
+    #include <stddef.h>
+    #include <string.h>
+    #include <sys/socket.h>
+    #include <sys/uio.h>
+    #include <sys/un.h>
+    #include <unistd.h>
+
+    /* Any socket address. */
+    typedef union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+        struct sockaddr_un un;
+        struct sockaddr_storage storage;
+    } GlassloopAddress;
+
+    static inline int glassloop_accept(int fd, GlassloopAddress *peer, socklen_t *size) {
+        *size = sizeof(*peer);
+        return accept4(fd, &peer->any, size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    }
+    static inline int glassloop_peer(int fd, GlassloopAddress *peer, socklen_t *size) {
+        *size = sizeof(*peer);
+        return getpeername(fd, &peer->any, size);
+    }
+    static inline int glassloop_local(int fd, GlassloopAddress *local, socklen_t *size) {
+        *size = sizeof(*local);
+        return getsockname(fd, &local->any, size);
+    }
+    static inline void glassloop_set_nodelay(int fd) {
+        int one = 1;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    }
+    static inline ssize_t glassloop_send_chunks(int fd, struct iovec *chunks, int count) {
+        struct msghdr message;
+        memset(&message, 0, sizeof(message));
+        message.msg_iov = chunks;
+        message.msg_iovlen = (size_t)count;
+        return sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    static inline ssize_t glassloop_send(int fd, const void *data, size_t size) {
+        return send(fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    static inline ssize_t glassloop_recv(int fd, void *data, size_t size) {
+        return recv(fd, data, size, MSG_DONTWAIT);
+    }
+    """
+    int AF_UNSPEC, AF_INET, AF_INET6, AF_UNIX
+    int SHUT_WR
+    ctypedef unsigned int socklen_t
+    ctypedef struct in_addr:
+        pass
+    ctypedef struct in6_addr:
+        pass
+    ctypedef struct sockaddr:
+        unsigned short sa_family
+    ctypedef struct sockaddr_in:
+        uint16_t sin_port
+        in_addr sin_addr
+    ctypedef struct sockaddr_in6:
+        uint16_t sin6_port
+        uint32_t sin6_flowinfo
+        in6_addr sin6_addr
+        uint32_t sin6_scope_id
+    ctypedef struct sockaddr_un:
+        char sun_path[108]
+    ctypedef union Address "GlassloopAddress":
+        sockaddr any
+        sockaddr_in in_ "in"
+        sockaddr_in6 in6
+        sockaddr_un un
+    cdef struct iovec:
+        void *iov_base
+        size_t iov_len
+    int socket_accept "glassloop_accept"(int fd, Address *peer, socklen_t *size) nogil
+    int socket_peer "glassloop_peer"(int fd, Address *peer, socklen_t *size) nogil
+    int socket_local "glassloop_local"(int fd, Address *local, socklen_t *size) nogil
+    void socket_set_nodelay "glassloop_set_nodelay"(int fd) nogil
+    ssize_t socket_send "glassloop_send"(int fd, const void *data, size_t size) nogil
+    ssize_t socket_send_chunks "glassloop_send_chunks"(int fd, iovec *chunks, int count) nogil
+    ssize_t socket_recv "glassloop_recv"(int fd, void *data, size_t size) nogil
+    int socket_shutdown "shutdown"(int fd, int how) nogil
+    int socket_close "close"(int fd) nogil
+    const char *inet_ntop(int family, const void *source, char *text, socklen_t size) nogil
+    uint16_t ntohs(uint16_t port) nogil
+    uint32_t ntohl(uint32_t number) nogil
