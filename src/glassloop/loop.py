@@ -4,6 +4,8 @@
     ready queue, timers, turn, tasks, futures        glassloop._core (the Engine below)
     selectors.EpollSelector                          glassloop._io.poller
     _SelectorSocketTransport                         glassloop._io.stream_transport
+    _SelectorDatagramTransport                       glassloop._io.datagram_transport
+    _UnixReadPipeTransport, _UnixWritePipeTransport  glassloop._io.pipe_transport
     a task for each accepted connection              glassloop._io.listener
 
 Everything else, which runs once per connection or per program, is inherited from asyncio. The methods below
@@ -18,7 +20,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from glassloop._core import Engine
+from glassloop._io.datagram_transport import DatagramTransport
 from glassloop._io.listener import Listener
+from glassloop._io.pipe_transport import ReadPipeTransport, WritePipeTransport
 from glassloop._io.poller import EpollPoller
 from glassloop._io.stream_transport import StreamTransport
 
@@ -84,6 +88,35 @@ class EventLoop(Engine, asyncio.SelectorEventLoop):
         )
         StreamTransport(self, rawsock, ssl_protocol, None, extra, server, context)
         return ssl_protocol._app_transport
+
+    def _make_datagram_transport(
+        self,
+        sock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        address: Any = None,
+        waiter: asyncio.Future[None] | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> DatagramTransport:
+        self._ensure_fd_no_transport(sock)
+        return DatagramTransport(self, sock, protocol, address, waiter, extra)
+
+    def _make_read_pipe_transport(
+        self,
+        pipe: Any,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> ReadPipeTransport:
+        return ReadPipeTransport(self, pipe, protocol, waiter, extra)
+
+    def _make_write_pipe_transport(
+        self,
+        pipe: Any,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> WritePipeTransport:
+        return WritePipeTransport(self, pipe, protocol, waiter, extra)
 
     def _ensure_fd_no_transport(self, fd: Any) -> None:
         super()._ensure_fd_no_transport(fd)

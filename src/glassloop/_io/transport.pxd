@@ -1,16 +1,14 @@
 # The C side of transport.py.
 from cpython.ref cimport PyObject
-from libc.stdint cimport uint32_t
 
 from glassloop._core.scheduler cimport Scheduler
-from glassloop._core.source cimport IOSource
+from glassloop._io.loop_source cimport LoopSource
 from glassloop._io.write_queue cimport WriteQueue
 
 
-cdef class SocketTransport(IOSource):
+cdef class SocketTransport(LoopSource):
     cdef dict __dict__
     cdef object __weakref__
-    cdef Scheduler loop             # None once the connection is lost
     cdef object protocol            # None once the connection is lost
     cdef object context             # in which every method of the protocol is called
     cdef object server
@@ -26,7 +24,6 @@ cdef class SocketTransport(IOSource):
     cdef bint reading_paused
     cdef bint context_given         # by the user (3.15), not copied
     cdef int fd_was                 # before the socket was closed
-    cdef int set_watched(self, uint32_t events) except -1
     cdef Py_ssize_t pending(self) except -1
     cdef int notify(self, str method, argument) except -1
     cdef int pause_protocol_if_full(self) except -1

@@ -22,10 +22,9 @@ from cython.cimports.glassloop._sys.calls import (
     take_exception,
 )
 from cython.cimports.glassloop._sys.socket import socket_close
-from cython.cimports.libc.stdint import uint32_t
 
 from glassloop._core.scheduler import Scheduler
-from glassloop._core.source import IOSource
+from glassloop._io.loop_source import LoopSource
 from glassloop._io.write_queue import WriteQueue
 
 # Up to 3.12 a Server counts its connections, from then on it keeps them.
@@ -35,7 +34,7 @@ _SERVER_TAKES_TRANSPORT = cython.declare(
 
 
 @cython.cclass
-class SocketTransport(IOSource):
+class SocketTransport(LoopSource):
     def __init__(
         self, loop: Scheduler, sock: object, protocol: object, extra: object, server: object, context: object
     ) -> None:
@@ -337,41 +336,6 @@ class SocketTransport(IOSource):
             if self.server is not None and not _SERVER_TAKES_TRANSPORT:
                 self.server._detach()
             self.close_fd()
-
-    # -- waiting for events -----------------------------------------------------------------------
-
-    @cython.cfunc
-    @cython.exceptval(-1, check=False)
-    def set_watched(self, events: uint32_t) -> cython.int:
-        """Have the poller report these events; on a selector that is not ours, by asyncio's readers and writers."""
-        changed: uint32_t = events ^ self.watched
-        if changed == 0:
-            return 0
-        if self.loop is None or self.loop._closed:
-            self.watched = 0
-            return 0
-        if self.loop.poller is not None:
-            return self.loop.poller.watch(self, events)
-        self.watched = events
-        if changed & READABLE:
-            if events & READABLE:
-                self.loop._add_reader(self.fd, self._read_ready)
-            else:
-                self.loop._remove_reader(self.fd)
-        if changed & WRITABLE:
-            if events & WRITABLE:
-                self.loop._add_writer(self.fd, self._write_ready)
-            else:
-                self.loop._remove_writer(self.fd)
-        return 0
-
-    def _read_ready(self) -> None:
-        if self.watched & READABLE:
-            self.on_readable()
-
-    def _write_ready(self) -> None:
-        if self.watched & WRITABLE:
-            self.on_writable()
 
 
 @cython.cfunc

@@ -55,6 +55,11 @@ cdef extern from *:
     static inline ssize_t glassloop_recv(int fd, void *data, size_t size) {
         return recv(fd, data, size, MSG_DONTWAIT);
     }
+    static inline ssize_t glassloop_recv_from(int fd, void *data, size_t size, GlassloopAddress *from,
+                                              socklen_t *from_size) {
+        *from_size = sizeof(*from);
+        return recvfrom(fd, data, size, MSG_DONTWAIT, &from->any, from_size);
+    }
     """
     int AF_UNSPEC, AF_INET, AF_INET6, AF_UNIX
     int SHUT_WR
@@ -90,6 +95,7 @@ cdef extern from *:
     ssize_t socket_send "glassloop_send"(int fd, const void *data, size_t size) nogil
     ssize_t socket_send_chunks "glassloop_send_chunks"(int fd, iovec *chunks, int count) nogil
     ssize_t socket_recv "glassloop_recv"(int fd, void *data, size_t size) nogil
+    ssize_t socket_recv_from "glassloop_recv_from"(int fd, void *data, size_t size, Address *sender, socklen_t *sender_size) nogil
     int socket_shutdown "shutdown"(int fd, int how) nogil
     int socket_close "close"(int fd) nogil
     const char *inet_ntop(int family, const void *source, char *text, socklen_t size) nogil
