@@ -36,13 +36,14 @@ def make_default() -> None:
     if policy_class is not None:
         policy_class._loop_factory = staticmethod(new_event_loop)
         return
-    for module in (events, asyncio):  # Runner reads it from the first, programs from the second
+    modules: tuple[Any, Any] = (events, asyncio)  # Runner reads it from the first, programs from the second
+    for module in modules:
         if not hasattr(module, "new_event_loop"):
             raise RuntimeError(
                 f"glassloop does not know how asyncio makes its loops on Python {sys.version.split()[0]}: "
                 "use glassloop.run(main()), or pass loop_factory=glassloop.new_event_loop"
             )
-        module.new_event_loop = new_event_loop  # type: ignore[assignment]
+        module.new_event_loop = new_event_loop
 
 
 def install() -> None:
@@ -54,12 +55,12 @@ def install() -> None:
     policy_class = default_policy_class()
     if policy_class is None:
         raise RuntimeError(
-            "glassloop.install() sets an asyncio event loop policy, and this Python has none (3.16 removed them). "
-            "Instead: call glassloop.run(main()), pass loop_factory=glassloop.new_event_loop to asyncio.run() or "
-            "asyncio.Runner(), or start the program with `glassloop run script.py`."
+            "glassloop.install() sets an event loop policy, and this Python has none (gone in 3.16). "
+            "Instead: call glassloop.run(main()), use asyncio.Runner(loop_factory=glassloop.new_event_loop) "
+            "or start the program with `glassloop run script.py`."
         )
     warnings.warn(
-        "glassloop.install() is deprecated because asyncio's event loop policies are (Python 3.16 removes them): "
+        "glassloop.install() is deprecated because asyncio's event loop policies are (Python 3.16 has none): "
         "use glassloop.run(main()), or asyncio.Runner(loop_factory=glassloop.new_event_loop)",
         DeprecationWarning,
         stacklevel=2,

@@ -8,15 +8,19 @@ Needs gunicorn, uvicorn (0.36 or later) and uvicorn-worker: ``pip install glassl
 from typing import Any, ClassVar
 
 try:
-    from uvicorn_worker import UvicornWorker
+    from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped, unused-ignore]
 except ImportError as error:
     raise ImportError(
-        f"glassloop.gunicorn needs gunicorn, uvicorn and uvicorn-worker ({error}): pip install 'glassloop[gunicorn]'",
+        f"glassloop.gunicorn needs gunicorn, uvicorn and uvicorn-worker ({error}): "
+        "pip install 'glassloop[gunicorn]'",
         name=error.name,
     ) from error
 
 
-class GlassWorker(UvicornWorker):
+class GlassWorker(UvicornWorker):  # type: ignore[misc, unused-ignore]
     """uvicorn's worker for gunicorn, with glassloop's event loop."""
 
-    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {**UvicornWorker.CONFIG_KWARGS, "loop": "glassloop:new_event_loop"}
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
+        **UvicornWorker.CONFIG_KWARGS,
+        "loop": "glassloop:new_event_loop",
+    }

@@ -10,7 +10,7 @@ from asyncio import format_helpers
 
 import cython
 from cython.cimports.cpython.ref import Py_DECREF, PyObject
-from cython.cimports.glassloop._sys.calls import call_in_context, raise_set
+from cython.cimports.glassloop._sys.calls import call_in_context, take_exception
 
 _FORMAT_TAKES_DEBUG = "debug" in inspect.signature(format_helpers._format_callback_source).parameters
 
@@ -33,10 +33,10 @@ class Handle:
     def cancel(self) -> None:
         """Do not run the callback. What it holds is dropped at once."""
         if not self._cancelled:
+            self._cancelled = True
             if self._loop.get_debug():
                 # Keep a representation for debug mode: the callback and its arguments are dropped.
                 self._repr = repr(self)
-            self._cancelled = True
             self.drop()
 
     def cancelled(self) -> bool:
@@ -87,18 +87,17 @@ class Handle:
 @cython.exceptval(-1, check=False)
 def report(handle: Handle, callback: object, args: object) -> cython.int:
     """Tell the loop's exception handler of the exception that is set. Texts and keys are asyncio's."""
+    exc = cython.cast(object, take_exception())
+    Py_DECREF(exc)  # the local variable holds its own reference now
+    if isinstance(exc, (SystemExit, KeyboardInterrupt)):
+        raise exc
     loop = handle._loop
-    try:
-        raise_set()
-    except (SystemExit, KeyboardInterrupt):
-        raise
-    except BaseException as exc:
-        if _FORMAT_TAKES_DEBUG:
-            text = format_helpers._format_callback_source(callback, args, debug=loop.get_debug())
-        else:
-            text = format_helpers._format_callback_source(callback, args)
-        context = {"message": f"Exception in callback {text}", "exception": exc, "handle": handle}
-        if handle._source_traceback:
-            context["source_traceback"] = handle._source_traceback
-        loop.call_exception_handler(context)
+    if _FORMAT_TAKES_DEBUG:
+        text = format_helpers._format_callback_source(callback, args, debug=loop.get_debug())
+    else:
+        text = format_helpers._format_callback_source(callback, args)
+    context = {"message": f"Exception in callback {text}", "exception": exc, "handle": handle}
+    if handle._source_traceback:
+        context["source_traceback"] = handle._source_traceback
+    loop.call_exception_handler(context)
     return 0

@@ -14,7 +14,8 @@ cdef class Scheduler:
     cdef object __weakref__
     cdef ReadyQueue ready
     cdef TimerHeap timers
-    cdef Clock clock
+    cdef Clock clock                # what time() reads
+    cdef Clock timer_clock          # the same, or an overridden time()
     cdef Poller poller              # None: the loop runs on another selectors object
     # Under asyncio's names, because inherited code reads and writes them.
     cdef public bint _closed, _stopping, _debug

@@ -62,7 +62,7 @@ class Scheduler:
     def __cinit__(self):
         self.ready = ReadyQueue()
         self.timers = TimerHeap()
-        self.clock = Clock()
+        self.clock = self.timer_clock = Clock()
         self.address_hash = cython.cast(cython.Py_hash_t, cython.cast(uintptr_t, cython.cast(cython.pointer(PyObject), self)) >> 4)
 
     def __hash__(self) -> cython.Py_hash_t:
@@ -145,7 +145,7 @@ class Scheduler:
         """Seconds until the next timer is due; -1 where there is none."""
         if heap_count(self.timers) == 0:
             return -1.0
-        return min(max(heap_deadline(self.timers) - self.clock.read(), 0.0), MAXIMUM_TIMEOUT_S)
+        return min(max(heap_deadline(self.timers) - self.timer_clock.read(), 0.0), MAXIMUM_TIMEOUT_S)
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
@@ -155,7 +155,7 @@ class Scheduler:
         timer: TimerHandle
         if heap_count(self.timers) == 0:
             return 0
-        now = self.clock.read()
+        now = self.timer_clock.read()
         while heap_count(self.timers) != 0 and heap_deadline(self.timers) <= now:
             timer = heap_pop(self.timers)
             ready_push(self.ready, cython.cast(cython.pointer(PyObject), timer), HANDLE)
@@ -209,6 +209,7 @@ class Scheduler:
             selector.attach(self._process_events, self.ready)
         else:
             self.poller = None
+        choose_timer_clock(self)
 
     def _forget_timers(self) -> None:
         self.timers.clear()
@@ -224,11 +225,14 @@ class Scheduler:
 
     def run_forever(self) -> None:
         """Run until ``stop()`` is called."""
-        own = type(self)
-        # A subclass that overrides a turn, or the clock, is obeyed; all else needs no Python between turns.
-        self.run_until_stopped = own._run_once is Scheduler._run_once and "_run_once" not in self.__dict__
-        if own.time is not Scheduler.time or "time" in self.__dict__:
-            self.clock = MethodClock(self.time)
+        # Before anything is touched: CPython 3.13.0 cleans up also where it must not start.
+        self._check_closed()
+        self._check_running()
+        # A subclass that overrides a turn is obeyed; all else needs no Python between turns.
+        self.run_until_stopped = (
+            type(self)._run_once is Scheduler._run_once and "_run_once" not in self.__dict__
+        )
+        choose_timer_clock(self)
         try:
             super().run_forever()
         finally:
@@ -266,10 +270,11 @@ class Scheduler:
             raise RuntimeError("Event loop is closed")
         if self._debug:
             self._check_thread()
-            self._check_callback(callback, "call_soon")
         # A task that asyncio's own code wakes up goes straight into the queue, without a handle.
         if not (PyFunction_Check(callback) or PyMethod_Check(callback)) and self.adopt(callback, args):
             return None
+        if self._debug:
+            self._check_callback(callback, "call_soon")
         return self.make_ready(callback, args, context)
 
     def call_soon_threadsafe(self, callback: object, *args: object, context: object = None) -> Handle:
@@ -288,13 +293,13 @@ class Scheduler:
         """Call ``callback(*args)`` once ``delay`` seconds have passed."""
         if delay is None:
             raise TypeError("delay must not be None")
-        return make_timer(self, self.clock.read() + delay, callback, args, context, "call_later")
+        return make_timer(self, self.timer_clock.read() + delay, callback, args, context)
 
     def call_at(self, when: object, callback: object, *args: object, context: object = None) -> TimerHandle:
         """Call ``callback(*args)`` once ``loop.time()`` has reached ``when``."""
         if when is None:
             raise TypeError("when cannot be None")
-        return make_timer(self, when, callback, args, context, "call_at")
+        return make_timer(self, when, callback, args, context)
 
     @cython.cfunc
     def make_ready(self, callback: object, args: tuple, context: object) -> Handle:
@@ -314,6 +319,17 @@ class Scheduler:
 
 @cython.cfunc
 @cython.exceptval(-1, check=False)
+def choose_timer_clock(scheduler: Scheduler) -> cython.int:
+    """Timers follow ``loop.time()``, also where a subclass or a test has overridden it."""
+    if type(scheduler).time is not Scheduler.time or "time" in scheduler.__dict__:
+        scheduler.timer_clock = MethodClock(scheduler.time)
+    else:
+        scheduler.timer_clock = scheduler.clock
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
 def wake_poller(scheduler: Scheduler) -> cython.int:
     if scheduler.poller is not None:
         try:
@@ -326,14 +342,14 @@ def wake_poller(scheduler: Scheduler) -> cython.int:
 
 @cython.cfunc
 def make_timer(
-    scheduler: Scheduler, when: cython.double, callback: object, args: tuple, context: object, method: str
+    scheduler: Scheduler, when: cython.double, callback: object, args: tuple, context: object
 ) -> TimerHandle:
     timer: TimerHandle
     if scheduler._closed:
         raise RuntimeError("Event loop is closed")
     if scheduler._debug:
         scheduler._check_thread()
-        scheduler._check_callback(callback, method)
+        scheduler._check_callback(callback, "call_at")
     timer = TimerHandle.__new__(TimerHandle)
     handle_fill(timer, scheduler, callback, args, context_reference(context))
     timer._when = when
@@ -372,12 +388,12 @@ def run_ready_in_debug_mode(scheduler: Scheduler, left: cython.size_t) -> cython
         Py_DECREF(running)  # the local variable holds its own reference now
         kind = entry_kind(entry)
         scheduler._current_handle = running
-        started = scheduler.clock.read()
+        started = scheduler.timer_clock.read()
         try:
             scheduler.run_entry(cython.cast(cython.pointer(PyObject), running), kind)
         finally:
             scheduler._current_handle = None
-        took = scheduler.clock.read() - started
+        took = scheduler.timer_clock.read() - started
         if took >= scheduler.slow_callback_duration:
             logger.warning("Executing %s took %.3f seconds", describe(running), took)
     return 0

@@ -56,6 +56,7 @@ from cython.cimports.glassloop._sys.calls import (
     PyContext_Enter,
     PyContext_Exit,
     PyCoro_CheckExact,
+    call_method,
     is_exactly,
     is_instance,
     take_exception,
@@ -69,6 +70,7 @@ _tasks_made = cython.declare(uint64_t, 0)
 _register_task = cython.declare(object, _asyncio._register_task)
 # From 3.14 on asyncio, and tools that look at it from outside, find names and tasks in fields of their own.
 _REGISTERS = cython.declare(cython.bint, sys.version_info >= (3, 14))
+_name_result = cython.declare(object, "result")
 _add_awaited_by = cython.declare(object, getattr(_asyncio, "future_add_to_awaited_by", None))
 _discard_awaited_by = cython.declare(object, getattr(_asyncio, "future_discard_from_awaited_by", None))
 
@@ -181,17 +183,25 @@ def task_run(task: cython.pointer(PyObject)) -> cython.int:
 @cython.exceptval(-1, check=False)
 def wake_and_step(task: cython.pointer(PyObject), future: object) -> cython.int:
     """Step the task with what the future, which is done, has for it."""
-    fields: cython.pointer(FutureFields)
-    error = None
-    if is_known_future(cython.cast(cython.pointer(PyObject), future)):
-        fields = cython.cast(cython.pointer(FutureFields), cython.cast(cython.pointer(PyObject), future))
-        if fields.state == FINISHED and fields.exception is cython.NULL:
-            fields.log_tb = 0
-            return step(task, None)
-    try:
-        future.result()
-    except BaseException as exc:
-        error = exc
+    fields: cython.pointer(FutureFields) = cython.cast(
+        cython.pointer(FutureFields), cython.cast(cython.pointer(PyObject), future)
+    )
+    if (
+        is_known_future(cython.cast(cython.pointer(PyObject), future))
+        and fields.state == FINISHED
+        and fields.exception is cython.NULL
+    ):
+        fields.log_tb = 0
+        return step(task, None)
+    # The result, or what result() raises, taken in C: no frame of ours gets into its traceback.
+    result: cython.pointer(PyObject) = call_method(
+        cython.cast(cython.pointer(PyObject), future), cython.cast(cython.pointer(PyObject), _name_result), cython.NULL
+    )
+    if result is not cython.NULL:
+        Py_DECREF(cython.cast(object, result))
+        return step(task, None)
+    error = cython.cast(object, take_exception())
+    Py_DECREF(error)  # the local variable holds its own reference now
     return step(task, error)
 
 

@@ -4,7 +4,6 @@ A datagram that the kernel does not take now waits in a queue, also beyond ``clo
 reports of an earlier one (ICMP) reaches ``error_received``.
 """
 
-import asyncio
 import collections
 import os
 import sys
@@ -63,7 +62,7 @@ class DatagramTransport(SocketTransport):
 
     @property
     def __class__(self) -> type:
-        return asyncio.DatagramTransport
+        return selector_events._SelectorDatagramTransport
 
     @property
     def _address(self) -> object:

@@ -3,12 +3,11 @@
 What asyncio's own pipe transports do, event by event, with the writes kept by reference.
 """
 
-import asyncio
 import errno as errno_module
 import os
 import stat
 import warnings
-from asyncio import constants, futures
+from asyncio import constants, futures, unix_events
 from asyncio.log import logger
 
 import cython
@@ -173,7 +172,7 @@ class ReadPipeTransport(PipeTransport):
 
     @property
     def __class__(self) -> type:
-        return asyncio.ReadTransport
+        return unix_events._UnixReadPipeTransport
 
     def is_reading(self) -> bool:
         """Whether the transport receives."""
@@ -249,7 +248,7 @@ class WritePipeTransport(PipeTransport):
 
     @property
     def __class__(self) -> type:
-        return asyncio.WriteTransport
+        return unix_events._UnixWritePipeTransport
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)

@@ -10,7 +10,7 @@ waits for data owns no buffer.
 
 import asyncio
 import os
-from asyncio import constants, futures
+from asyncio import constants, futures, selector_events
 from asyncio.log import logger
 
 import cython
@@ -81,7 +81,7 @@ class StreamTransport(SocketTransport):
 
     @property
     def __class__(self) -> type:
-        return asyncio.Transport
+        return selector_events._SelectorSocketTransport
 
     def _connection_made(self) -> None:
         self.protocol.connection_made(self)

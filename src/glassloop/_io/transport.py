@@ -55,6 +55,8 @@ class SocketTransport(LoopSource):
             self.context = context
         self.high, self.low = 64 * 1024, 16 * 1024
         self.set_protocol(protocol)
+        if loop.poller is None:
+            loop._transports[self.fd] = self  # as asyncio's are: for its check that nobody else reads fd
         if server is not None:
             if _SERVER_TAKES_TRANSPORT:
                 server._attach(self)
@@ -279,7 +281,9 @@ class SocketTransport(LoopSource):
     @cython.exceptval(-1, check=False)
     def lose_connection_soon(self, exc: object) -> cython.int:
         self.lost_writes += 1
-        self.loop.make_ready(self._call_connection_lost, (exc,), self.context if self.context_given else None)
+        self.loop.call_soon(
+            self._call_connection_lost, exc, context=self.context if self.context_given else None
+        )
         return 0
 
     def _call_connection_lost(self, exc: object) -> None:

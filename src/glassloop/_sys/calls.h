@@ -60,7 +60,4 @@ static inline void glassloop_put_exception(PyObject *exception) { /* steals the 
 #endif
 }
 
-/* For a function declared `except -1` in Cython: hand on the exception that is already set. */
-static inline int glassloop_raise_set(void) { return -1; }
-
 #endif

@@ -19,5 +19,4 @@ cdef extern from "calls.h":
     PyObject *call "glassloop_call"(PyObject *callback, PyObject *args) noexcept
     PyObject *call_in_context "glassloop_call_in_context"(PyObject *context, PyObject *callback, PyObject *args) noexcept
     PyObject *call_method "glassloop_call_method"(PyObject *receiver, PyObject *name, PyObject *argument) noexcept
-    int raise_set "glassloop_raise_set"() except -1
     PyObject *take_exception "glassloop_take_exception"() noexcept

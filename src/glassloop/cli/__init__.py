@@ -6,12 +6,13 @@ Run `glassloop VERB --help` for what a verb does.
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from glassloop import __version__
 from glassloop.cli import doctor, run
 
-# One verb, one module: its docstring is the help text, `add_arguments(parser)` and `main(arguments)` the rest.
-VERBS = {"run": run, "doctor": doctor}
+# One verb, one module: its docstring is the help text, add_arguments(parser) and main(arguments) the rest.
+VERBS: dict[str, Any] = {"run": run, "doctor": doctor}
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -33,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Not through argparse: every word from here on belongs to the program, options too.
         return run.execute(words[1:])
     arguments = make_parser().parse_args(words)
-    return VERBS[arguments.verb].main(arguments)
+    status: int = VERBS[arguments.verb].main(arguments)
+    return status
 
 
 def _describe(parser: argparse.ArgumentParser, text: str | None) -> argparse.ArgumentParser:

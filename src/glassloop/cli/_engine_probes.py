@@ -16,7 +16,9 @@ from glassloop.cli._findings import Finding, State
 
 def probe_versions() -> list[Finding]:
     """Return the versions of glassloop and of all that it stands on."""
-    python = f"{platform.python_implementation()} {platform.python_version()}, {struct.calcsize('P') * 8} bits"
+    python = (
+        f"{platform.python_implementation()} {platform.python_version()}, {struct.calcsize('P') * 8} bits"
+    )
     kernel = f"{platform.system()} {platform.release()} {platform.machine()}"
     return [
         Finding("versions", "glassloop", glassloop.__version__),
@@ -38,7 +40,7 @@ def probe_engine() -> list[Finding]:
             "tasks",
             f"{implementation}: {reason}",
             State.POOR,
-            "all works, but slower: glassloop's own tasks are used on the versions of CPython that it was built for",
+            "all works, but slower: glassloop's own tasks need the version of CPython that it was built for",
         )
     return [tasks, *_probe_interpreter(), _probe_loop()]
 
@@ -70,7 +72,9 @@ def _probe_loop() -> Finding:
     try:
         glassloop.run(asyncio.wait_for(_exercise(), 20))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
-        advice = "glassloop does not work here; please report this output and `python -m glassloop doctor --json`"
+        advice = (
+            "glassloop does not work here; please report this output and `python -m glassloop doctor --json`"
+        )
         return Finding("engine", "a loop runs", f"no: {error!r}", State.BROKEN, advice)
     return Finding("engine", "a loop runs", "yes: timer, thread, TCP echo")
 
@@ -100,7 +104,9 @@ def _probe_openssl() -> Finding:
     try:
         import ssl
     except ImportError as error:
-        return Finding("versions", "OpenSSL", f"none: {error}", State.NOTE, "this Python was built without TLS")
+        return Finding(
+            "versions", "OpenSSL", f"none: {error}", State.NOTE, "this Python was built without TLS"
+        )
     return Finding("versions", "OpenSSL", ssl.OPENSSL_VERSION)
 
 

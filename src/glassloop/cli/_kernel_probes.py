@@ -58,13 +58,17 @@ def try_epoll_pwait2() -> int:
     return -min(result, 0)
 
 
-def explain_io_uring(error: int, *, disabled: int | None, seccomp: int | None, kernel: tuple[int, int]) -> Finding:
+def explain_io_uring(
+    error: int, *, disabled: int | None, seccomp: int | None, kernel: tuple[int, int]
+) -> Finding:
     """Say whether io_uring is allowed, and if not, whose setting that is."""
     setting = "" if disabled is None else f" (kernel.io_uring_disabled = {disabled})"
     if error == 0:
         return Finding("kernel", "io_uring", f"allowed{setting}")
     reason, advice = _why_no_io_uring(error, disabled, seccomp, kernel)
-    return Finding("kernel", "io_uring", f"{reason}{setting}", State.NOTE, f"glassloop works without it. {advice}")
+    return Finding(
+        "kernel", "io_uring", f"{reason}{setting}", State.NOTE, f"glassloop works without it. {advice}"
+    )
 
 
 def _why_no_io_uring(
@@ -74,17 +78,22 @@ def _why_no_io_uring(
     if error == errno.EPERM and disabled == 2:
         return "refused to every process", f"This machine's administrator can allow it: {allow}"
     if error == errno.EPERM and disabled == 1:
-        advice = f"This machine's administrator can allow it: add the user to kernel.io_uring_group, or {allow}"
+        advice = (
+            f"This machine's administrator can allow it: add the user to kernel.io_uring_group, or {allow}"
+        )
         return "refused to this user", advice
     if error == errno.ENOSYS and kernel < (5, 1):
         return "absent: this kernel is too old", "Linux 5.1 brought it."
     if error in (errno.EPERM, errno.ENOSYS) and seccomp == _SECCOMP_FILTER:
-        advice = "The filter belongs to the container runtime or the service manager: allow io_uring_* in its profile."
+        advice = "The container runtime or the service manager sets it: allow io_uring_* in its profile."
         return "refused by a seccomp filter", advice
     if error == errno.ENOSYS:
         return "absent: this kernel was built without it", "The kernel's option is CONFIG_IO_URING."
     if error == errno.EPERM:
-        return "refused by a security module", "Ask the administrator (SELinux, AppArmor or another such module)."
+        return (
+            "refused by a security module",
+            "Ask the administrator (SELinux, AppArmor or another such module).",
+        )
     if error == errno.ENOMEM:
         return "refused for want of locked memory", "Raise the limit: ulimit -l, or LimitMEMLOCK= of systemd."
     return f"refused: {os.strerror(error)}", "See io_uring_setup(2)."

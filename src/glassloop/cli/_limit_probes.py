@@ -25,8 +25,8 @@ def explain_open_files(soft: int, hard: int) -> Finding:
     value = f"{_count(soft)}, can be raised to {_count(hard)}" if soft != hard else _count(soft)
     if soft != resource.RLIM_INFINITY and soft <= _FEW_FILES:
         advice = (
-            "each connection takes one: raise it with `ulimit -n`, LimitNOFILE= (systemd), --ulimit nofile= (Docker) "
-            "or resource.setrlimit() in the program"
+            "each connection takes one: raise it with `ulimit -n`, LimitNOFILE= (systemd), --ulimit nofile= "
+            "(Docker) or resource.setrlimit() in the program"
         )
         return Finding("limits", "open files", value, State.POOR, advice)
     return Finding("limits", "open files", value)
@@ -39,7 +39,11 @@ def _probe_file_max(root: Path) -> list[Finding]:
     used = read_int(root / "proc/sys/fs/file-nr") or 0
     value = f"{used} of {_count(most)}"
     if used > 0.8 * most:
-        return [Finding("limits", "files of all", value, State.POOR, "nearly all in use: sysctl fs.file-max raises it")]
+        return [
+            Finding(
+                "limits", "files of all", value, State.POOR, "nearly all in use: sysctl fs.file-max raises it"
+            )
+        ]
     return [Finding("limits", "files of all", value)]
 
 
@@ -52,7 +56,9 @@ def probe_network(root: Path = Path("/")) -> list[Finding]:
         short = longest < _SHORT_QUEUE
         advice = "connections wait here until the server accepts them: sysctl net.core.somaxconn=4096"
         state = State.POOR if short else State.OK
-        findings.append(Finding("network", "accept queue", f"up to {longest}", state, advice if short else ""))
+        findings.append(
+            Finding("network", "accept queue", f"up to {longest}", state, advice if short else "")
+        )
     ports = (read_text(net / "ipv4/ip_local_port_range") or "").split()
     if len(ports) == 2:
         count = int(ports[1]) - int(ports[0]) + 1
@@ -63,7 +69,9 @@ def probe_network(root: Path = Path("/")) -> list[Finding]:
     congestion = read_text(net / "ipv4/tcp_congestion_control")
     if congestion is not None:
         paced = congestion == "bbr"
-        advice = "it spaces packets out, on loopback too: good on the internet, misleading in benchmarks on one machine"
+        advice = (
+            "it spaces packets out, on loopback too: good on the internet, misleading in local benchmarks"
+        )
         state = State.NOTE if paced else State.OK
         findings.append(Finding("network", "congestion control", congestion, state, advice if paced else ""))
     return findings
@@ -72,7 +80,9 @@ def probe_network(root: Path = Path("/")) -> list[Finding]:
 def probe_processor(root: Path = Path("/")) -> list[Finding]:
     """Return how much of the processors this process may use, and how dear it is to read the clock."""
     usable, present = len(os.sched_getaffinity(0)), os.cpu_count() or 1
-    findings = [Finding("processor", "processors", f"{usable}" if usable == present else f"{usable} of {present}")]
+    findings = [
+        Finding("processor", "processors", f"{usable}" if usable == present else f"{usable} of {present}")
+    ]
     findings.append(explain_quota(cpu_quota(root)))
     clock = read_text(root / "sys/devices/system/clocksource/clocksource0/current_clocksource")
     if clock is not None:
@@ -89,7 +99,7 @@ def explain_quota(quota: float | None) -> Finding:
     if quota is None:
         return Finding("processor", "cgroup limit", "none")
     advice = (
-        "when the share of a period (mostly 100 ms) is used up, the whole program stands still until the next: "
+        "when the share of a period (mostly 100 ms) is used up, the program stands still until the next: "
         "this shows as latency, not as load"
     )
     state = State.POOR if quota < 1 else State.NOTE
@@ -97,7 +107,7 @@ def explain_quota(quota: float | None) -> Finding:
 
 
 def cpu_quota(root: Path) -> float | None:
-    """Return the least number of processors that any control group above this process allows; None for no limit."""
+    """Return the fewest processors that any control group above this process allows; None for no limit."""
     quotas = []
     for line in (read_text(root / "proc/self/cgroup") or "").splitlines():
         _, controllers, group = line.split(":", 2)

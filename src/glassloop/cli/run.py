@@ -68,7 +68,7 @@ def execute(words: Sequence[str]) -> int:
 
 
 def interpreter_options() -> list[str]:
-    """Return the options that this interpreter was started with (``-X dev``, ``-W error``, …), for the next one."""
+    """Return the options that this interpreter was started with, such as ``-X dev``, for the next one."""
     words_before_ours = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv) + 1]
     try:
         options, _ = getopt.getopt(words_before_ours, _PYTHON_OPTIONS, ["check-hash-based-pycs="])

@@ -23,7 +23,7 @@ def take_folder_away() -> None:
 
 
 def make_glassloop_default() -> None:
-    """Change asyncio's default loop; a program that silently ran on another loop would be a trap, so end here if not."""
+    """Change asyncio's default loop, or end here: to run on another loop without a word would be a trap."""
     try:
         from glassloop._policy import make_default
 

@@ -1,0 +1,190 @@
+"""Network: TCP servers on each loop under the same load generator, in processes and on CPUs apart.
+
+The load generator is in C (`native/load.c`) and checks every byte that comes back. The limit is an echo
+server in C. Server CPU per request tells what the loop costs; requests/s is what clients see, and depends on
+the load generator too.
+"""
+
+import json
+import resource
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
+
+from benchmarks import loops, processes, quiet
+from benchmarks.native import Native
+from benchmarks.processes import Server
+from benchmarks.questions import Better, Effort, Failed, Figure, Question, Summary
+
+_IDLE_CONNECTIONS = 5000
+_IDLE_WARM = 100  # connections that stay open from before the first look at the memory
+_STORM_CLIENTS = 1000
+_STORM_SIZE = 64
+_CHURN_CLIENTS = 64
+_CHURN_SIZE = 64
+
+
+def _server(kind: str, native: Native, loop: str) -> AbstractContextManager[Server]:
+    if loop == loops.LIMIT:
+        return processes.server([native.echo, "close" if kind == "echo-close" else "keep"])
+    return processes.server([sys.executable, "-m", "benchmarks.servers", kind, loop])
+
+
+def _load(native: Native, effort: Effort, *arguments: int | str) -> dict[str, float]:
+    command = [native.load, *map(str, arguments)]
+    output = processes.run(command, time_limit_s=effort.time_limit_s, cpu=quiet.load_cpu())
+    result: dict[str, float] = json.loads(output)
+    return result
+
+
+def _rates(result: dict[str, float]) -> dict[str, float]:
+    return {
+        "cpu": result["server_cpu_seconds"] / result["requests"] * 1e6,
+        "rate": result["requests"] / result["seconds"],
+        "load_busy": result["load_cpu_seconds"] / result["seconds"],
+    }
+
+
+def _measure_echo(
+    kind: str, connections: int, size: int, depth: int, native: Native, loop: str, effort: Effort
+) -> dict[str, float]:
+    with _server(kind, native, loop) as server:
+        window = (effort.warmup_ms, effort.window_ms)
+        return _rates(
+            _load(native, effort, "echo", server.port, server.pid, connections, size, depth, *window)
+        )
+
+
+def _measure_churn(native: Native, loop: str, effort: Effort) -> dict[str, float]:
+    with _server("echo-close", native, loop) as server:
+        window = (effort.warmup_ms, effort.window_ms)
+        return _rates(
+            _load(native, effort, "churn", server.port, server.pid, _CHURN_CLIENTS, _CHURN_SIZE, *window)
+        )
+
+
+def _measure_storm(kind: str, native: Native, loop: str, effort: Effort) -> dict[str, float]:
+    with _server(kind, native, loop) as server:
+        result = _load(native, effort, "storm", server.port, _STORM_CLIENTS, _STORM_SIZE)
+        return {"value": result["seconds"] * 1e3}
+
+
+def _measure_idle(native: Native, loop: str, effort: Effort) -> dict[str, float]:
+    count = max(int(_IDLE_CONNECTIONS * effort.scale), _IDLE_WARM)
+    with _server("echo", native, loop) as server, ExitStack() as open_sockets:
+        for _ in range(_IDLE_WARM):
+            open_sockets.enter_context(_connect_and_echo(server.port))
+        before = processes.user_bytes(server.pid)
+        for _ in range(count):
+            open_sockets.enter_context(_connect_and_echo(server.port))
+        return {"value": (processes.user_bytes(server.pid) - before) / count}
+
+
+def _connect_and_echo(port: int) -> socket.socket:
+    """Open a connection over which one message has gone both ways: what the server makes for it is made."""
+    client = socket.create_connection(("127.0.0.1", port), timeout=10)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # no TIME_WAIT is left
+    message = b"%032d" % client.fileno()
+    client.sendall(message)
+    answer = client.recv(len(message), socket.MSG_WAITALL)
+    if answer != message:
+        client.close()
+        raise Failed(f"{answer!r} came back for {message!r}")
+    return client
+
+
+def _raise_file_limit() -> str | None:
+    """Allow as many open files as the idle connections take, or return why not. Servers inherit it."""
+    needed = _IDLE_CONNECTIONS + _IDLE_WARM + 200
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        return f"it takes {needed} open files, and the hard limit is {hard}"
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    return None
+
+
+def _rate_figures(target_ratio: float | None) -> tuple[Figure, ...]:
+    return (
+        Figure("cpu", "server CPU µs per request", Better.LESS, target_ratio),
+        Figure("rate", "requests/s", Better.MORE, target_ratio),
+    )
+
+
+def _one_figure(unit: str, target_value: float | None = None) -> tuple[Figure, ...]:
+    return (Figure("value", unit, Better.LESS, target_value=target_value),)
+
+
+def questions(native: Native) -> list[Question]:
+    """Return the questions of this family."""
+    file_limit = _raise_file_limit()
+
+    def ask(
+        name: str,
+        title: str,
+        figures: tuple[Figure, ...],
+        measure: Callable[[str, Effort], dict[str, float]],
+        unavailable: str | None = None,
+        has_limit: bool = True,
+    ) -> Question:
+        reason = native.programs_missing or unavailable
+        return Question("network", name, title, figures, Summary.MEDIAN, measure, has_limit, reason)
+
+    def echo(
+        name: str,
+        title: str,
+        connections: int,
+        size: int,
+        target: float | None,
+        depth: int = 1,
+        kind: str = "echo",
+    ) -> Question:
+        measure = partial(_measure_echo, kind, connections, size, depth, native)
+        return ask(name, title, _rate_figures(target), measure)
+
+    storm = partial(_measure_storm, "echo-default-backlog", native)
+    storm_with_room = partial(_measure_storm, "echo", native)
+    idle = partial(_measure_idle, native)
+    churn = partial(_measure_churn, native)
+    return [
+        echo("echo_64_100", "Protocol echo, 64 B × 100 connections", 100, 64, 1.15),
+        echo("echo_64_1000", "Protocol echo, 64 B × 1000", 1000, 64, 1.15),
+        echo("echo_1k_100", "Protocol echo, 1 KiB × 100", 100, 1024, 1.15),
+        echo("echo_1k_1000", "Protocol echo, 1 KiB × 1000", 1000, 1024, 1.15),
+        echo("echo_16k_100", "Protocol echo, 16 KiB × 100", 100, 16384, 1.0),
+        echo("echo_16k_1000", "Protocol echo, 16 KiB × 1000", 1000, 16384, 1.0),
+        echo("echo_128k_100", "Protocol echo, 128 KiB × 100", 100, 131072, 1.0),
+        echo("echo_128k_1000", "Protocol echo, 128 KiB × 1000", 1000, 131072, 1.0),
+        echo("echo_1k_1", "Protocol echo, 1 KiB × 1", 1, 1024, 1.0),
+        echo("echo_1k_100_deep", "Protocol echo, 1 KiB × 100, 16 in flight each", 100, 1024, 1.0, depth=16),
+        echo("apart_1k_100", "header and body in 2 writes, 1 KiB × 100", 100, 1024, 2.3, kind="echo-apart"),
+        echo(
+            "in_four_1k_100", "headers and body in 4 writes, 1 KiB × 100", 100, 1024, 2.3, kind="echo-in-four"
+        ),
+        echo("streams_1k_100", "streams echo, 1 KiB × 100", 100, 1024, None, kind="echo-streams"),
+        echo("buffered_1k_100", "BufferedProtocol echo, 1 KiB × 100", 100, 1024, None, kind="echo-buffered"),
+        ask("churn", "accept, one request, close", _rate_figures(1.0), churn),
+        ask(
+            "storm",
+            "1000 clients at once until all are answered, default backlog",
+            _one_figure("ms", 40),
+            storm,
+        ),
+        ask(
+            "storm_backlog",
+            "1000 clients at once until all are answered, backlog 4096",
+            _one_figure("ms"),
+            storm_with_room,
+        ),
+        ask(
+            "idle_connection",
+            "idle connection, user memory",
+            _one_figure("bytes", 600),
+            idle,
+            unavailable=file_limit,
+            has_limit=False,
+        ),
+    ]
