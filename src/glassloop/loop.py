@@ -127,7 +127,8 @@ class EventLoop(Engine, asyncio.SelectorEventLoop):
                 raise RuntimeError(f"File descriptor {fd!r} is used by transport {source!r}")
 
     async def _sendfile_native(self, transp: Any, file: Any, offset: int, count: int | None) -> int:
-        # As asyncio does it, without its table of transports by descriptor.
+        # As asyncio does it; on an EpollPoller there is no table of transports by descriptor.
+        lent = self._transports.pop(transp._sock_fd, None)
         reading = transp.is_reading()
         transp.pause_reading()
         await transp._make_empty_waiter()
@@ -137,6 +138,8 @@ class EventLoop(Engine, asyncio.SelectorEventLoop):
             transp._reset_empty_waiter()
             if reading:
                 transp.resume_reading()
+            if lent is not None:
+                self._transports[transp._sock_fd] = transp
 
     # -- servers ----------------------------------------------------------------------------------
 

@@ -68,7 +68,11 @@ class PipeTransport(LoopSource):
         elif self._closing:
             info.append("closing")
         info.append(f"fd={self._fileno}")
-        if self.pipe is not None:
+        if self.pipe is None:
+            info.append("closed")
+        elif self.loop._selector is None:
+            info.append("open")
+        else:
             info.append("polling" if self.watched else "idle")
         return f"<{' '.join(info)}>"
 
@@ -79,6 +83,14 @@ class PipeTransport(LoopSource):
     @property
     def _pipe(self) -> object:
         return self.pipe
+
+    @_pipe.setter
+    def _pipe(self, pipe: object) -> None:
+        # asyncio's way to give a transport up whose loop is closed: whoever took the pipe closes it.
+        if pipe is not None:
+            raise AttributeError("a transport's pipe cannot be replaced; None gives it up")
+        self.set_watched(0)
+        self.pipe = None
 
     @property
     def _loop(self) -> object:

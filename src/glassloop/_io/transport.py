@@ -90,6 +90,16 @@ class SocketTransport(LoopSource):
     def _sock(self) -> object:
         return open_socket(self)
 
+    @_sock.setter
+    def _sock(self, sock: object) -> None:
+        # asyncio's way to give a transport up whose loop is closed: whoever took the socket closes it.
+        if sock is not None:
+            raise AttributeError("a transport's socket cannot be replaced; None gives it up")
+        self.set_watched(0)
+        self.socket = None
+        self.fd_was = self.fd
+        self.fd = -1
+
     @property
     def _protocol(self) -> object:
         return self.protocol

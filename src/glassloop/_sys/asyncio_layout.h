@@ -253,14 +253,28 @@ static inline void glassloop_clear_future_fields(GlassloopFutureObject *future) 
 #endif
 }
 
-static inline void glassloop_clear_dict(PyObject *object) {
-    if (GLASSLOOP_DICT(object) != NULL) {
-#if PY_VERSION_HEX >= 0x030D0000
-        PyObject_ClearManagedDict(object);
-#else
-        Py_CLEAR(GLASSLOOP_DICT(object));
+/* Whether somebody has set an attribute: in a dict or, from 3.14, in the values that lie behind the object. */
+static inline int glassloop_has_dict(PyObject *object) {
+#if PY_VERSION_HEX >= 0x030E0000
+    PyTypeObject *type = Py_TYPE(object);
+    struct { uint8_t capacity, size, embedded, valid; } *values = (void *)((char *)object + type->tp_basicsize);
+    if ((type->tp_flags & Py_TPFLAGS_INLINE_VALUES) && values->size != 0) return 1;
 #endif
-    }
+    return GLASSLOOP_DICT(object) != NULL;
+}
+
+static inline int glassloop_has_weakrefs(PyObject *object) { return GLASSLOOP_WEAKREFS(object) != NULL; }
+
+/* Whether the object is as if nobody had set an attribute: one with a dict is not recycled. */
+static inline int glassloop_clear_dict(PyObject *object) {
+    if (!glassloop_has_dict(object)) return 1;
+#if PY_VERSION_HEX >= 0x030D0000
+    PyObject_ClearManagedDict(object);
+    return 0;
+#else
+    Py_CLEAR(GLASSLOOP_DICT(object));
+    return 1;
+#endif
 }
 
 static void glassloop_future_dealloc(PyObject *self) {
@@ -273,8 +287,7 @@ static void glassloop_future_dealloc(PyObject *self) {
     PyObject_GC_UnTrack(self);
     if (GLASSLOOP_WEAKREFS(self) != NULL) PyObject_ClearWeakRefs(self);
     glassloop_clear_future_fields(future);
-    glassloop_clear_dict(self);
-    glassloop_release(&glassloop_futures, self, exact);
+    glassloop_release(&glassloop_futures, self, glassloop_clear_dict(self) && exact);
 }
 
 static void glassloop_task_dealloc(PyObject *self) {
@@ -298,8 +311,7 @@ static void glassloop_task_dealloc(PyObject *self) {
     Py_CLEAR(task->name);
     Py_CLEAR(task->context);
     glassloop_clear_future_fields((GlassloopFutureObject *)self);
-    glassloop_clear_dict(self);
-    glassloop_release(&glassloop_tasks, self, exact);
+    glassloop_release(&glassloop_tasks, self, glassloop_clear_dict(self) && exact);
 }
 
 static destructor glassloop_stock_task_finalize;
@@ -383,8 +395,5 @@ static inline const char *glassloop_future_fault(PyObject *future, PyObject *cal
     if ((int)fields->log_tb != log_tb) return "Future: the log flag is not where it was expected";
     return NULL;
 }
-
-static inline int glassloop_has_dict(PyObject *object) { return GLASSLOOP_DICT(object) != NULL; }
-static inline int glassloop_has_weakrefs(PyObject *object) { return GLASSLOOP_WEAKREFS(object) != NULL; }
 
 #endif
