@@ -16,7 +16,7 @@ import asyncio
 import selectors
 import socket
 from asyncio import base_events, constants, sslproto
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, MutableMapping
 from typing import Any, TypeVar
 
 from glassloop._core import Engine
@@ -34,6 +34,10 @@ class EventLoop(Engine, asyncio.SelectorEventLoop):
 
     ``selector`` is any ``selectors.BaseSelector``; by default an ``EpollPoller``.
     """
+
+    # asyncio's own. Its stubs leave private names out: hence these types, and the `type: ignore`s at super().
+    _selector: selectors.BaseSelector
+    _transports: MutableMapping[int, Any]
 
     def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
         if selector is None:
@@ -80,10 +84,10 @@ class EventLoop(Engine, asyncio.SelectorEventLoop):
             self,
             protocol,
             sslcontext,
-            waiter,
+            waiter,  # type: ignore[arg-type]  # asyncio's stubs do not know that it may be None
             server_side,
             server_hostname,
-            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_handshake_timeout=ssl_handshake_timeout,  # type: ignore[arg-type]  # nor that it may be a float
             ssl_shutdown_timeout=ssl_shutdown_timeout,
         )
         StreamTransport(self, rawsock, ssl_protocol, None, extra, server, context)
@@ -119,7 +123,7 @@ class EventLoop(Engine, asyncio.SelectorEventLoop):
         return WritePipeTransport(self, pipe, protocol, waiter, extra)
 
     def _ensure_fd_no_transport(self, fd: Any) -> None:
-        super()._ensure_fd_no_transport(fd)
+        super()._ensure_fd_no_transport(fd)  # type: ignore[misc]
         source_of = getattr(self._selector, "source_of", None)
         if source_of is not None:
             source = source_of(fd if isinstance(fd, int) else fd.fileno())
@@ -158,7 +162,8 @@ class EventLoop(Engine, asyncio.SelectorEventLoop):
             # A handshake costs so much more than a task that asyncio's way is as good.
             if context is not None:
                 options["context"] = context
-            super()._start_serving(protocol_factory, sock, sslcontext, server, backlog, *args, **options)
+            start = super()._start_serving  # type: ignore[misc]
+            start(protocol_factory, sock, sslcontext, server, backlog, *args, **options)
             return
         if len(args) > 2:  # handshake and shutdown time-outs; then 3.15's context
             context = args[2]
@@ -169,7 +174,7 @@ class EventLoop(Engine, asyncio.SelectorEventLoop):
         source = None if source_of is None else source_of(sock.fileno())
         if isinstance(source, Listener):
             source._stop()
-        super()._stop_serving(sock)
+        super()._stop_serving(sock)  # type: ignore[misc]
 
 
 def new_event_loop() -> EventLoop:

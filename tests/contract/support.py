@@ -209,3 +209,14 @@ def shrink_buffers(*socks: socket.socket) -> None:
     for sock in socks:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+
+
+async def alone() -> None:
+    """Wait until the running task is the only one: until the tasks of a server's connections have ended."""
+    await until(lambda: len(asyncio.all_tasks()) == 1)
+
+
+async def end(server: asyncio.Server) -> None:
+    """Close a server, and wait until its connections are gone (which Python 3.11 does not)."""
+    server.close()
+    await asyncio.wait_for(server.wait_closed(), PATIENCE)

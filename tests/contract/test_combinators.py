@@ -52,7 +52,7 @@ def test_gather_with_an_error(run: Run) -> None:
             await asyncio.gather(slow, error(LookupError("lost")))
         assert not slow.done()
         assert await slow == "slow"
-        results: list[Any] = await asyncio.gather(value(1), error(LookupError("lost")), return_exceptions=True)
+        results: Any = await asyncio.gather(value(1), error(LookupError("lost")), return_exceptions=True)
         assert results[0] == 1 and isinstance(results[1], LookupError)
 
     run(main())
@@ -83,7 +83,7 @@ def test_gather_with_a_cancelled_child(run: Run) -> None:
         both = asyncio.gather(child, value(1), return_exceptions=True)
         await asyncio.sleep(0)
         child.cancel()
-        results = await both
+        results: Any = await both
         assert isinstance(results[0], asyncio.CancelledError) and results[1] == 1
 
     run(main())
@@ -158,6 +158,7 @@ def test_timeout(run: Run) -> None:
         async with asyncio.timeout(None) as limit:
             assert limit.when() is None
             limit.reschedule(loop.time() + 1000)
+            await asyncio.sleep(0)
         me = asyncio.current_task()
         assert me is not None and me.cancelling() == 0
 

@@ -180,7 +180,7 @@ def test_get_context(loop: Loop) -> None:
 def test_handles_take_weak_references(loop: Loop, no_gc: None) -> None:
     soon = loop.call_soon(callback)
     later = loop.call_later(-1, callback)
-    refs = [weakref.ref(soon), weakref.ref(later)]
+    refs: list[weakref.ref[Any]] = [weakref.ref(soon), weakref.ref(later)]
     run_turns(loop)
     del soon, later
     run_turns(loop)

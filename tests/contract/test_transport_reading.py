@@ -150,14 +150,13 @@ def test_pausing_inside_data_received(run: Run, pair: Pair, kind: Any) -> None:
         data = pattern(100_000)
         sending = asyncio.create_task(asyncio.to_thread(pair[1].sendall, data))
         await until(lambda: protocol.received)
-        seen = 0
         while len(protocol.received) < len(data):
             assert not transport.is_reading()
             seen = len(protocol.received)
             await turns(3)
             assert len(protocol.received) == seen
             transport.resume_reading()
-            await until(lambda: len(protocol.received) > seen)
+            await protocol.until_received(seen + 1)
         await sending
         assert bytes(protocol.received) == data
         transport.close()

@@ -136,7 +136,7 @@ def test_writelines_while_the_buffer_is_full(run: Run, pair: Pair) -> None:
         first = pattern(1_000_000)
         transport.write(first)
         assert transport.get_write_buffer_size() > 0
-        parts = [pattern(50_000), bytearray(pattern(10)), memoryview(pattern(1000))]
+        parts: list[Any] = [pattern(50_000), bytearray(pattern(10)), memoryview(pattern(1000))]
         transport.writelines(parts)
         expected = first + b"".join(parts)
         assert await asyncio.to_thread(receive_exactly, pair[1], len(expected)) == expected

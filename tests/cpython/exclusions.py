@@ -40,6 +40,7 @@ class Exclusion:
     heading: str
     tests: tuple[str, ...]
     reason: str
+    backported: bool = False
 
     def matches(self, test_id: str) -> bool:
         """Whether a test, named below ``test.test_asyncio``, is excluded."""
@@ -47,6 +48,8 @@ class Exclusion:
 
     def unused(self, test_ids: Iterable[str], modules: Iterable[str]) -> list[str]:
         """The patterns that match none of the tests, of those that are for the modules that were loaded."""
+        if self.backported:
+            return []
         known = list(test_ids)
         loaded = set(modules)
         return [
@@ -80,7 +83,7 @@ def load(loop: str, tasks: str) -> list[Exclusion]:
     if unknown := set(written) - set(HEADINGS):
         raise ValueError(f"{path.name}: unknown headings {sorted(unknown)}; the known ones are {HEADINGS}")
     return [
-        Exclusion(heading, tuple(entry["tests"]), entry["reason"])
+        Exclusion(heading, tuple(entry["tests"]), entry["reason"], entry.get("backported", False))
         for heading in HEADINGS
         if loop == "glassloop" or heading == "environment"
         for entry in written.get(heading, [])

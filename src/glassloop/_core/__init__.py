@@ -3,8 +3,11 @@
 # asyncio comes first: it takes its pure-Python Task where _asyncio was imported before it.
 import asyncio  # noqa: F401
 import os
+from typing import TYPE_CHECKING
 
 from glassloop._core.scheduler import Scheduler
+
+__all__ = ["Engine", "native_status"]
 
 
 def _choose_scheduler() -> tuple[type[Scheduler], str, str]:
@@ -28,7 +31,13 @@ def _choose_scheduler() -> tuple[type[Scheduler], str, str]:
     return Scheduler, "stock", f"this CPython is not the one that glassloop was built for: {fault}"
 
 
-Engine, _tasks_in_use, _reason = _choose_scheduler()
+_engine, _tasks_in_use, _reason = _choose_scheduler()
+
+if TYPE_CHECKING:
+    # A base class must be known before the program runs: it is taken for the usual one, which has all of both.
+    from glassloop._core.native import NativeScheduler as Engine
+else:
+    Engine = _engine
 
 
 def native_status() -> tuple[str, str]:

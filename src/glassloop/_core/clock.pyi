@@ -1,3 +1,4 @@
+# What Python sees of clock.py.
 from collections.abc import Callable
 from typing import final
 

@@ -18,8 +18,7 @@ _swap_current_task = cython.declare(object, getattr(_asyncio, "_swap_current_tas
 
 @cython.cfunc
 @cython.exceptval(-1, check=False)
-def enter_task(scheduler: Scheduler, task: cython.pointer(PyObject)) -> cython.int:
-    """Make the task the current one. RuntimeError if another one is running on this loop."""
+def enter_task_otherwise(scheduler: Scheduler, task: cython.pointer(PyObject)) -> cython.int:
     if TASK_IN_THREAD:
         if not in_thread_proven:
             return enter_by_swap(scheduler, cython.cast(object, task))
@@ -28,10 +27,9 @@ def enter_task(scheduler: Scheduler, task: cython.pointer(PyObject)) -> cython.i
         Py_INCREF(cython.cast(object, task))
         running_task()[0] = task
         return 0
-    if scheduler.current is not cython.NULL:
-        # Another step of this loop is under way: a nested run. Whoever nests takes the outer task out of the dict.
-        if not scheduler.current_published or scheduler in _current_tasks:
-            refuse(task, cython.cast(object, scheduler.current))
+    # Another step of this loop is under way: a nested run. Whoever nests takes the outer task out of the dict.
+    if not scheduler.current_published or scheduler in _current_tasks:
+        refuse(task, cython.cast(object, scheduler.current))
     scheduler.current = task
     scheduler.current_published = False
     return 0
@@ -39,8 +37,7 @@ def enter_task(scheduler: Scheduler, task: cython.pointer(PyObject)) -> cython.i
 
 @cython.cfunc
 @cython.exceptval(-1, check=False)
-def leave_task(scheduler: Scheduler, task: cython.pointer(PyObject)) -> cython.int:
-    """No task is current any more."""
+def leave_task_otherwise(scheduler: Scheduler, task: cython.pointer(PyObject)) -> cython.int:
     slot: cython.pointer(cython.pointer(PyObject))
     if TASK_IN_THREAD:
         if not in_thread_proven:
@@ -57,10 +54,9 @@ def leave_task(scheduler: Scheduler, task: cython.pointer(PyObject)) -> cython.i
             )
         return 0
     scheduler.current = cython.NULL
-    if scheduler.current_published:
-        # Still "published": the look-up in pop() must not write it again.
-        _current_tasks.pop(scheduler, None)
-        scheduler.current_published = False
+    # Still "published": the look-up in pop() must not write it again.
+    _current_tasks.pop(scheduler, None)
+    scheduler.current_published = False
     return 0
 
 

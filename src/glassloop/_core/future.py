@@ -113,7 +113,8 @@ def wake(
         return task_becomes_ready(loop.ready, callback, FUTURE_DONE)
     loop.make_ready(
         cython.cast(object, callback),
-        (cython.cast(object, future),),
+        cython.address(future),
+        1,
         None if context is cython.NULL else cython.cast(object, context),
     )
     return 0

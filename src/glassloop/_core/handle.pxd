@@ -1,25 +1,28 @@
-# The C side of handle.py: the fields, under the names that asyncio's own handles give them.
-from cpython.ref cimport Py_DECREF, PyObject
+# The C side of handle.py: the fields, and the making of handles.
+from cpython.ref cimport PyObject
+
+cdef extern from "handle_object.h":
+    ctypedef struct HandleFields "GlassloopHandleFields":
+        PyObject *callback
+        PyObject *argument
+        PyObject *args
+        PyObject *context
+        PyObject *loop
+        PyObject *source_traceback
+        PyObject *text
+    int handle_set_slots "glassloop_handle_set_slots"(PyObject *handle_type, PyObject *instance, HandleFields *fields) except -1
+    PyObject *handle_allocate "glassloop_handle_new"(PyObject *loop, PyObject *callback, PyObject **arguments, Py_ssize_t count, PyObject *context) except NULL
+    PyObject *handle_call "glassloop_handle_call"(HandleFields *fields) noexcept
 
 
 cdef class Handle:
     cdef object __weakref__
-    cdef readonly object _callback           # None once cancelled
-    cdef readonly object _args               # a tuple; None once cancelled
-    cdef readonly object _context
-    cdef readonly object _loop
-    cdef public object _source_traceback     # None but in debug mode
-    cdef readonly object _repr               # the text from before the cancel, in debug mode
-    cdef readonly bint _cancelled
+    cdef HandleFields fields
+    cdef tuple gc_mark              # never used: Cython makes a collectable type only of one that holds an object
+    cdef bint is_cancelled
     cdef int run(self) except -1
     cdef int drop(self) except -1
 
 
-cdef inline int handle_fill(Handle handle, loop, callback, args, PyObject *context) except -1:
-    """Take over the reference to the context."""
-    handle._callback = callback
-    handle._args = args
-    handle._context = <object>context
-    Py_DECREF(<object>context)
-    handle._loop = loop
-    return 0
+# Steals the reference to the context.
+cdef Handle handle_new(loop, callback, PyObject **arguments, Py_ssize_t count, PyObject *context)

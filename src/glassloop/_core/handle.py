@@ -9,39 +9,75 @@ import inspect
 from asyncio import format_helpers
 
 import cython
-from cython.cimports.cpython.ref import Py_DECREF, PyObject
-from cython.cimports.glassloop._sys.calls import call_in_context, take_exception
+from cython.cimports.cpython.ref import Py_CLEAR, Py_DECREF, Py_INCREF, Py_XDECREF, PyObject
+from cython.cimports.glassloop._sys.calls import take_exception
 
 _FORMAT_TAKES_DEBUG = "debug" in inspect.signature(format_helpers._format_callback_source).parameters
 
 
-@cython.freelist(512)
 @cython.cclass
 class Handle:
     def __init__(self, callback: object, args: tuple, loop: object, context: object = None) -> None:
         if context is None:
             context = contextvars.copy_context()
-        self._callback = callback
-        self._args = args
-        self._context = context
-        self._loop = loop
+        self.drop()
+        Py_XDECREF(self.fields.context)
+        Py_XDECREF(self.fields.loop)
+        self.fields.callback = owned(callback)
+        self.fields.args = owned(args)
+        self.fields.loop = owned(loop)
+        self.fields.context = owned(context)
 
     @property
     def __class__(self) -> type:
         return asyncio.Handle
 
+    @property
+    def _callback(self) -> object:
+        return shown(self.fields.callback)
+
+    @property
+    def _args(self) -> object:
+        if self.fields.argument is not cython.NULL:
+            return (cython.cast(object, self.fields.argument),)
+        if self.fields.args is not cython.NULL:
+            return cython.cast(object, self.fields.args)
+        return None if self.is_cancelled else ()
+
+    @property
+    def _context(self) -> object:
+        return shown(self.fields.context)
+
+    @property
+    def _loop(self) -> object:
+        return shown(self.fields.loop)
+
+    @property
+    def _cancelled(self) -> bool:
+        return self.is_cancelled
+
+    @property
+    def _repr(self) -> object:
+        return shown(self.fields.text)
+
+    @property
+    def _source_traceback(self) -> object:
+        return shown(self.fields.source_traceback)
+
+    @_source_traceback.setter
+    def _source_traceback(self, traceback: object) -> None:
+        Py_XDECREF(self.fields.source_traceback)
+        self.fields.source_traceback = cython.NULL if traceback is None else owned(traceback)
+
     def cancel(self) -> None:
         """Do not run the callback. What it holds is dropped at once."""
-        if not self._cancelled:
-            self._cancelled = True
-            if self._loop.get_debug():
-                # Keep a representation for debug mode: the callback and its arguments are dropped.
-                self._repr = repr(self)
+        if not self.is_cancelled:
+            self.is_cancelled = True
             self.drop()
 
     def cancelled(self) -> bool:
         """Whether the handle was cancelled."""
-        return self._cancelled
+        return self.is_cancelled
 
     def get_context(self) -> object:
         """The contextvars.Context in which the callback runs."""
@@ -59,39 +95,59 @@ class Handle:
     @cython.cfunc
     @cython.exceptval(-1, check=False)
     def drop(self) -> cython.int:
-        self._callback = None
-        self._args = None
+        """Let go of the callback and its arguments; in debug mode their representation is kept."""
+        if self.fields.source_traceback is not cython.NULL and self.fields.text is cython.NULL:
+            self.fields.text = owned(repr(self))
+        Py_CLEAR(self.fields.callback)
+        Py_CLEAR(self.fields.argument)
+        Py_CLEAR(self.fields.args)
         return 0
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
     def run(self) -> cython.int:
         """Call the callback. SystemExit and KeyboardInterrupt go to the caller, the rest to the exception handler."""
-        # References of our own: the callback may cancel its handle.
-        callback = self._callback
-        args = self._args
-        context = self._context
-        result: cython.pointer(PyObject) = call_in_context(
-            cython.cast(cython.pointer(PyObject), context),
-            cython.cast(cython.pointer(PyObject), callback),
-            cython.cast(cython.pointer(PyObject), args),
-        )
+        if self.is_cancelled:
+            return 0
+        result: cython.pointer(PyObject) = handle_call(cython.address(self.fields))
         if result is cython.NULL:
-            report(self, callback, args)
-        else:
-            Py_DECREF(cython.cast(object, result))
+            return report(self)
+        Py_DECREF(cython.cast(object, result))
         return 0
 
 
 @cython.cfunc
+def handle_new(
+    loop: object,
+    callback: object,
+    arguments: cython.pointer(cython.pointer(PyObject)),
+    count: cython.Py_ssize_t,
+    context: cython.pointer(PyObject),
+) -> Handle:
+    """A handle for ``callback`` with ``count`` arguments; takes over the reference to the context."""
+    allocated: cython.pointer(PyObject) = handle_allocate(
+        cython.cast(cython.pointer(PyObject), loop),
+        cython.cast(cython.pointer(PyObject), callback),
+        arguments,
+        count,
+        context,
+    )
+    handle: Handle = cython.cast(Handle, allocated)
+    Py_DECREF(handle)  # the local variable holds its own reference now
+    handle.is_cancelled = False
+    return handle
+
+
+@cython.cfunc
 @cython.exceptval(-1, check=False)
-def report(handle: Handle, callback: object, args: object) -> cython.int:
+def report(handle: Handle) -> cython.int:
     """Tell the loop's exception handler of the exception that is set. Texts and keys are asyncio's."""
     exc = cython.cast(object, take_exception())
     Py_DECREF(exc)  # the local variable holds its own reference now
     if isinstance(exc, (SystemExit, KeyboardInterrupt)):
         raise exc
     loop = handle._loop
+    callback, args = handle._callback, handle._args or ()
     if _FORMAT_TAKES_DEBUG:
         text = format_helpers._format_callback_source(callback, args, debug=loop.get_debug())
     else:
@@ -101,3 +157,31 @@ def report(handle: Handle, callback: object, args: object) -> cython.int:
         context["source_traceback"] = handle._source_traceback
     loop.call_exception_handler(context)
     return 0
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+@cython.inline
+def owned(thing: object) -> cython.pointer(PyObject):
+    Py_INCREF(thing)
+    return cython.cast(cython.pointer(PyObject), thing)
+
+
+@cython.cfunc
+@cython.inline
+def shown(field: cython.pointer(PyObject)) -> object:
+    return None if field is cython.NULL else cython.cast(object, field)
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def set_up(handle: Handle) -> cython.int:
+    handle_set_slots(
+        cython.cast(cython.pointer(PyObject), Handle),
+        cython.cast(cython.pointer(PyObject), handle),
+        cython.address(handle.fields),
+    )
+    return 0
+
+
+set_up(Handle.__new__(Handle))

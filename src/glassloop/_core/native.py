@@ -9,10 +9,10 @@ import cython
 from cython.cimports.cpython.ref import Py_DECREF, PyObject
 from cython.cimports.glassloop._core.future import future_fields, future_new, future_set_result
 from cython.cimports.glassloop._core.handle import Handle
-from cython.cimports.glassloop._core.ready import HANDLE
-from cython.cimports.glassloop._core.task import adopt_callback, task_new, task_run
+from cython.cimports.glassloop._core.ready import HANDLE, TASK
+from cython.cimports.glassloop._core.task import adopt_callback, task_new, task_run_unchecked
 from cython.cimports.glassloop._sys.asyncio_types import PENDING, TaskTail, tail_unlink, task_of
-from cython.cimports.glassloop._sys.calls import is_exactly
+from cython.cimports.glassloop._sys.calls import is_exactly, take_exception
 
 from glassloop._core import layout
 from glassloop._core.future import Future
@@ -41,9 +41,11 @@ class NativeScheduler(Scheduler):
     def run_entry(self, entry: cython.pointer(PyObject), kind: cython.int) -> cython.int:
         handle: Handle
         args: tuple
+        if kind == TASK:
+            return 0 if task_run_unchecked(entry) == 0 else report_step(self, entry)
         if kind == HANDLE:
             handle = cython.cast(Handle, entry)
-            if handle._callback is _set_result_unless_cancelled and not handle._cancelled:
+            if handle.fields.callback is cython.cast(cython.pointer(PyObject), _set_result_unless_cancelled):
                 # The end of every asyncio.sleep(): the same effect without a Python call.
                 args = handle._args
                 if len(args) == 2 and is_pending_future(cython.cast(cython.pointer(PyObject), args[0])):
@@ -52,23 +54,10 @@ class NativeScheduler(Scheduler):
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
-    def step_task(self, task: cython.pointer(PyObject)) -> cython.int:
-        try:
-            task_run(task)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exc:
-            step = cython.cast(object, task)
-            handle: Handle = Handle(step.task_wakeup, (), self, step.get_context() if hasattr(step, "get_context") else None)
-            self.call_exception_handler(
-                {"message": f"Exception in callback {handle._callback.__qualname__}()", "exception": exc, "handle": handle}
-            )
-        return 0
-
-    @cython.cfunc
-    @cython.exceptval(-1, check=False)
-    def adopt(self, callback: object, args: tuple) -> cython.int:
-        return adopt_callback(self, callback, args)
+    def adopt(
+        self, callback: object, arguments: cython.pointer(cython.pointer(PyObject)), count: cython.Py_ssize_t
+    ) -> cython.int:
+        return adopt_callback(self, callback, arguments, count)
 
     def create_future(self) -> asyncio.Future:
         """A future attached to this loop."""
@@ -95,6 +84,22 @@ class NativeScheduler(Scheduler):
             found.append(cython.cast(object, task_of(tail)))
             tail = tail.next
         return found
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def report_step(scheduler: NativeScheduler, entry: cython.pointer(PyObject)) -> cython.int:
+    """A step failed with the exception that is set: SystemExit and KeyboardInterrupt go on, the rest is reported."""
+    exc = cython.cast(object, take_exception())
+    Py_DECREF(exc)  # the local variable holds its own reference now
+    if isinstance(exc, (SystemExit, KeyboardInterrupt)):
+        raise exc
+    wakeup = cython.cast(object, entry).task_wakeup
+    handle = Handle(wakeup, (), scheduler)
+    scheduler.call_exception_handler(
+        {"message": f"Exception in callback {wakeup.__qualname__}()", "exception": exc, "handle": handle}
+    )
+    return 0
 
 
 @cython.cfunc

@@ -2,6 +2,15 @@
 from cpython.ref cimport Py_INCREF, PyObject
 from libc.stdint cimport uint64_t
 
+cdef extern from "fast_methods.h":
+    int add_methods "glassloop_add_methods"(
+        PyObject *scheduler_type,
+        object (*soon)(object, object, object, PyObject **, Py_ssize_t, object),
+        object (*threadsafe)(object, object, object, PyObject **, Py_ssize_t, object),
+        object (*later)(object, object, object, PyObject **, Py_ssize_t, object),
+        object (*at)(object, object, object, PyObject **, Py_ssize_t, object),
+    ) except -1
+
 from glassloop._core.clock cimport Clock
 from glassloop._core.handle cimport Handle
 from glassloop._core.ready cimport ReadyQueue
@@ -36,9 +45,8 @@ cdef class Scheduler:
     cdef int fire_timers(self) except -1
     cdef int run_ready(self) except -1
     cdef int run_entry(self, PyObject *entry, int kind) except -1
-    cdef int step_task(self, PyObject *task) except -1
-    cdef int adopt(self, callback, tuple args) except -1
-    cdef Handle make_ready(self, callback, tuple args, context)
+    cdef int adopt(self, callback, PyObject **arguments, Py_ssize_t count) except -1
+    cdef Handle make_ready(self, callback, PyObject **arguments, Py_ssize_t count, context)
 
 
 cdef inline PyObject *context_reference(context) except NULL:

@@ -17,12 +17,11 @@ import _asyncio
 import cython
 from cython.cimports.cpython.ref import Py_DECREF, Py_INCREF, PyObject
 from cython.cimports.glassloop._core.clock import ticks, ticks_per_20_us
-from cython.cimports.glassloop._core.handle import handle_fill
+from cython.cimports.glassloop._core.handle import handle_new
 from cython.cimports.glassloop._core.ready import (
     FOREIGN,
     HANDLE,
     SOURCE,
-    TASK,
     entry_kind,
     entry_object,
     ready_count,
@@ -30,9 +29,8 @@ from cython.cimports.glassloop._core.ready import (
     ready_push,
 )
 from cython.cimports.glassloop._core.source import IOSource
-from cython.cimports.glassloop._core.timers import TimerHandle, heap_count, heap_deadline, heap_pop, heap_push
+from cython.cimports.glassloop._core.timers import TimerHandle, heap_count, heap_deadline, heap_pop, heap_push, timer_new
 from cython.cimports.glassloop._sys.calls import (
-    PyCFunction_CheckExact,
     PyErr_CheckSignals,
     PyFunction_Check,
     PyMethod_Check,
@@ -183,23 +181,15 @@ class Scheduler:
     @cython.cfunc
     @cython.exceptval(-1, check=False)
     def run_entry(self, entry: cython.pointer(PyObject), kind: cython.int) -> cython.int:
-        if kind == TASK:
-            return self.step_task(entry)
+        # A TASK is the business of the scheduler that has tasks of its own (native.py).
         if kind == HANDLE:
-            if not cython.cast(Handle, entry)._cancelled:
-                cython.cast(Handle, entry).run()
+            cython.cast(Handle, entry).run()
         elif kind == SOURCE:
             run_source(self, cython.cast(IOSource, entry))
         else:
             handle = cython.cast(object, entry)
             if not handle._cancelled:
                 handle._run()
-        return 0
-
-    @cython.cfunc
-    @cython.exceptval(-1, check=False)
-    def step_task(self, task: cython.pointer(PyObject)) -> cython.int:
-        """For the scheduler that has tasks of its own in the ready queue."""
         return 0
 
     def _use_poller(self, selector: object) -> None:
@@ -264,47 +254,17 @@ class Scheduler:
         """The loop's time in seconds: a monotonic clock, read anew at each call."""
         return self.clock.read()
 
-    def call_soon(self, callback: object, *args: object, context: object = None) -> Handle:
-        """Call ``callback(*args)`` in the next turn, after what is ready already."""
-        if self._closed:
-            raise RuntimeError("Event loop is closed")
-        if self._debug:
-            self._check_thread()
-        # A task that asyncio's own code wakes up goes straight into the queue, without a handle.
-        if not (PyFunction_Check(callback) or PyMethod_Check(callback)) and self.adopt(callback, args):
-            return None
-        if self._debug:
-            self._check_callback(callback, "call_soon")
-        return self.make_ready(callback, args, context)
-
-    def call_soon_threadsafe(self, callback: object, *args: object, context: object = None) -> Handle:
-        """Like ``call_soon``, from any thread."""
-        handle: Handle
-        if self._closed:
-            raise RuntimeError("Event loop is closed")
-        if self._debug:
-            self._check_callback(callback, "call_soon_threadsafe")
-        handle = self.make_ready(callback, args, context)
-        if self.polling:
-            wake_poller(self)
-        return handle
-
-    def call_later(self, delay: object, callback: object, *args: object, context: object = None) -> TimerHandle:
-        """Call ``callback(*args)`` once ``delay`` seconds have passed."""
-        if delay is None:
-            raise TypeError("delay must not be None")
-        return make_timer(self, self.timer_clock.read() + delay, callback, args, context)
-
-    def call_at(self, when: object, callback: object, *args: object, context: object = None) -> TimerHandle:
-        """Call ``callback(*args)`` once ``loop.time()`` has reached ``when``."""
-        if when is None:
-            raise TypeError("when cannot be None")
-        return make_timer(self, when, callback, args, context)
+    # call_soon, call_soon_threadsafe, call_later and call_at are added below: they take their arguments in C.
 
     @cython.cfunc
-    def make_ready(self, callback: object, args: tuple, context: object) -> Handle:
-        handle: Handle = Handle.__new__(Handle)
-        handle_fill(handle, self, callback, args, context_reference(context))
+    def make_ready(
+        self,
+        callback: object,
+        arguments: cython.pointer(cython.pointer(PyObject)),
+        count: cython.Py_ssize_t,
+        context: object,
+    ) -> Handle:
+        handle: Handle = handle_new(self, callback, arguments, count, context_reference(context))
         if self._debug:
             handle._source_traceback = format_helpers.extract_stack(sys._getframe())
         ready_push(self.ready, cython.cast(cython.pointer(PyObject), handle), HANDLE)
@@ -312,9 +272,88 @@ class Scheduler:
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
-    def adopt(self, callback: object, args: tuple) -> cython.int:
+    def adopt(
+        self, callback: object, arguments: cython.pointer(cython.pointer(PyObject)), count: cython.Py_ssize_t
+    ) -> cython.int:
         """1 if the callback wakes or starts a task of this scheduler's, which is then in the queue."""
         return 0
+
+
+@cython.cfunc
+def call_soon(
+    loop: object,
+    when: object,
+    callback: object,
+    arguments: cython.pointer(cython.pointer(PyObject)),
+    count: cython.Py_ssize_t,
+    context: object,
+) -> object:
+    scheduler: Scheduler = cython.cast(Scheduler, loop)
+    if scheduler._closed:
+        raise RuntimeError("Event loop is closed")
+    if scheduler._debug:
+        scheduler._check_thread()
+    # A task that asyncio's own code wakes up goes straight into the queue, without a handle.
+    if not (PyFunction_Check(callback) or PyMethod_Check(callback)) and scheduler.adopt(callback, arguments, count):
+        return None
+    if scheduler._debug:
+        scheduler._check_callback(callback, "call_soon")
+    return scheduler.make_ready(callback, arguments, count, context)
+
+
+@cython.cfunc
+def call_soon_threadsafe(
+    loop: object,
+    when: object,
+    callback: object,
+    arguments: cython.pointer(cython.pointer(PyObject)),
+    count: cython.Py_ssize_t,
+    context: object,
+) -> object:
+    scheduler: Scheduler = cython.cast(Scheduler, loop)
+    if scheduler._closed:
+        raise RuntimeError("Event loop is closed")
+    if scheduler._debug:
+        scheduler._check_callback(callback, "call_soon_threadsafe")
+    handle: Handle = scheduler.make_ready(callback, arguments, count, context)
+    if scheduler.polling:
+        wake_poller(scheduler)
+    return handle
+
+
+@cython.cfunc
+def call_later(
+    loop: object,
+    delay: object,
+    callback: object,
+    arguments: cython.pointer(cython.pointer(PyObject)),
+    count: cython.Py_ssize_t,
+    context: object,
+) -> object:
+    scheduler: Scheduler = cython.cast(Scheduler, loop)
+    if delay is None:
+        raise TypeError("delay must not be None")
+    seconds: cython.double = delay
+    return make_timer(scheduler, scheduler.timer_clock.read() + seconds, callback, arguments, count, context)
+
+
+@cython.cfunc
+def call_at(
+    loop: object,
+    when: object,
+    callback: object,
+    arguments: cython.pointer(cython.pointer(PyObject)),
+    count: cython.Py_ssize_t,
+    context: object,
+) -> object:
+    if when is None:
+        raise TypeError("when cannot be None")
+    return make_timer(cython.cast(Scheduler, loop), when, callback, arguments, count, context)
+
+
+add_methods(
+    cython.cast(cython.pointer(PyObject), Scheduler), call_soon, call_soon_threadsafe, call_later, call_at
+)
 
 
 @cython.cfunc
@@ -342,17 +381,19 @@ def wake_poller(scheduler: Scheduler) -> cython.int:
 
 @cython.cfunc
 def make_timer(
-    scheduler: Scheduler, when: cython.double, callback: object, args: tuple, context: object
+    scheduler: Scheduler,
+    when: cython.double,
+    callback: object,
+    arguments: cython.pointer(cython.pointer(PyObject)),
+    count: cython.Py_ssize_t,
+    context: object,
 ) -> TimerHandle:
-    timer: TimerHandle
     if scheduler._closed:
         raise RuntimeError("Event loop is closed")
     if scheduler._debug:
         scheduler._check_thread()
         scheduler._check_callback(callback, "call_at")
-    timer = TimerHandle.__new__(TimerHandle)
-    handle_fill(timer, scheduler, callback, args, context_reference(context))
-    timer._when = when
+    timer: TimerHandle = timer_new(scheduler, when, callback, arguments, count, context_reference(context))
     if scheduler._debug:
         timer._source_traceback = format_helpers.extract_stack(sys._getframe())
     heap_push(scheduler.timers, timer)

@@ -1,1 +1,6 @@
+# What Python sees of source.py.
+class IOSource:
+    @property
+    def fd(self) -> int: ...
 
+class Poller: ...

@@ -40,7 +40,6 @@ from cython.cimports.glassloop._sys.asyncio_types import (
     allocate_task,
     awaited_by_add,
     awaited_by_discard,
-    context_is_current,
     coro_send,
     coro_throw,
     set_task_slots,
@@ -53,10 +52,10 @@ from cython.cimports.glassloop._sys.calls import (
     PyCFunction_GET_FUNCTION,
     PyCFunction_GET_SELF,
     PyContext_CopyCurrent,
-    PyContext_Enter,
     PyContext_Exit,
     PyCoro_CheckExact,
     call_method,
+    context_enter,
     is_exactly,
     is_instance,
     take_exception,
@@ -70,6 +69,7 @@ _tasks_made = cython.declare(uint64_t, 0)
 _register_task = cython.declare(object, _asyncio._register_task)
 # From 3.14 on asyncio, and tools that look at it from outside, find names and tasks in fields of their own.
 _REGISTERS = cython.declare(cython.bint, sys.version_info >= (3, 14))
+_name_throw = cython.declare(object, "throw")
 _name_result = cython.declare(object, "result")
 _add_awaited_by = cython.declare(object, getattr(_asyncio, "future_add_to_awaited_by", None))
 _discard_awaited_by = cython.declare(object, getattr(_asyncio, "future_discard_from_awaited_by", None))
@@ -90,10 +90,10 @@ class Task(StockTask):
 
     def task_wakeup(self, future: object) -> None:
         """Step the task with what the future holds: what asyncio calls when the future is done."""
-        wake_and_step(cython.cast(cython.pointer(PyObject), self), future)
+        wake_and_step(cython.cast(cython.pointer(PyObject), self), future, True)
 
     def _throw(self, error: object) -> None:
-        step(cython.cast(cython.pointer(PyObject), self), error)
+        step(cython.cast(cython.pointer(PyObject), self), error, True)
 
     def get_name(self) -> str:
         """The task's name; ``Task-N`` where none was given."""
@@ -175,13 +175,13 @@ def task_run(task: cython.pointer(PyObject)) -> cython.int:
     """The next step of a task out of the ready queue. What the task itself raises ends in the task."""
     waiter: cython.pointer(PyObject) = task_fields(task).waiter
     if waiter is cython.NULL:
-        return step(task, None)
-    return wake_and_step(task, cython.cast(object, waiter))
+        return step(task, None, False)
+    return wake_and_step(task, cython.cast(object, waiter), False)
 
 
 @cython.cfunc
 @cython.exceptval(-1, check=False)
-def wake_and_step(task: cython.pointer(PyObject), future: object) -> cython.int:
+def wake_and_step(task: cython.pointer(PyObject), future: object, in_context: cython.bint) -> cython.int:
     """Step the task with what the future, which is done, has for it."""
     fields: cython.pointer(FutureFields) = cython.cast(
         cython.pointer(FutureFields), cython.cast(cython.pointer(PyObject), future)
@@ -192,28 +192,28 @@ def wake_and_step(task: cython.pointer(PyObject), future: object) -> cython.int:
         and fields.exception is cython.NULL
     ):
         fields.log_tb = 0
-        return step(task, None)
+        return step(task, None, in_context)
     # The result, or what result() raises, taken in C: no frame of ours gets into its traceback.
     result: cython.pointer(PyObject) = call_method(
         cython.cast(cython.pointer(PyObject), future), cython.cast(cython.pointer(PyObject), _name_result), cython.NULL
     )
     if result is not cython.NULL:
         Py_DECREF(cython.cast(object, result))
-        return step(task, None)
+        return step(task, None, in_context)
     error = cython.cast(object, take_exception())
     Py_DECREF(error)  # the local variable holds its own reference now
-    return step(task, error)
+    return step(task, error, in_context)
 
 
 @cython.cfunc
 @cython.exceptval(-1, check=False)
-def step(task: cython.pointer(PyObject), error: object) -> cython.int:
-    """Run the coroutine until it awaits; ``error`` is thrown into it."""
+def step(task: cython.pointer(PyObject), error: object, in_context: cython.bint) -> cython.int:
+    """Run the coroutine until it awaits; ``error`` is thrown into it. ``in_context``: the task's context is entered."""
     fields: cython.pointer(TaskFields) = task_fields(task)
     waiter: cython.pointer(PyObject)
     result: cython.pointer(PyObject) = cython.NULL
     outcome: cython.int
-    failed: cython.bint = False
+    status: cython.int
     if fields.state != PENDING:
         raise InvalidStateError(f"__step(): already done: {cython.cast(object, task)!r} {error!r}")
     if fields.must_cancel:
@@ -228,43 +228,57 @@ def step(task: cython.pointer(PyObject), error: object) -> cython.int:
         Py_DECREF(cython.cast(object, waiter))
     if fields.coro is cython.NULL:
         raise RuntimeError("uninitialized Task object")
-    loop: Scheduler = cython.cast(Scheduler, fields.loop)
     # References of the step's own: the coroutine may do anything to its task.
+    loop: Scheduler = cython.cast(Scheduler, fields.loop)
     context = cython.cast(object, fields.context)
     coro = cython.cast(object, fields.coro)
-    entered: cython.bint = not context_is_current(fields.context)
-    if entered:
-        PyContext_Enter(cython.cast(cython.pointer(PyObject), context))
-    try:
-        enter_task(loop, task)
-    except BaseException:
-        if entered:
-            PyContext_Exit(cython.cast(cython.pointer(PyObject), context))
-        raise
+    enter_task(loop, task)
+    if not in_context and context_enter(cython.cast(cython.pointer(PyObject), context)) < 0:
+        return undo_enter(loop, task)
     task_becomes_running(task)
     if error is None:
         outcome = coro_send(cython.cast(cython.pointer(PyObject), coro), cython.address(result))
     else:
-        outcome = coro_throw(cython.cast(cython.pointer(PyObject), coro), "throw", error, cython.address(result))
+        outcome = coro_throw(cython.cast(cython.pointer(PyObject), coro), _name_throw, error, cython.address(result))
         error = None
-    try:
-        if outcome == SEND_NEXT:
-            yielded = cython.cast(object, result)
-            Py_DECREF(yielded)  # the local variable holds its own reference now
-            park(loop, task, yielded)
-        elif outcome == SEND_RETURN:
-            returned(task, result)
-        else:
-            raised(task)
-    except BaseException as exc:
-        failure = exc
-        failed = True
-    leave_task(loop, task)
-    if entered:
-        PyContext_Exit(cython.cast(cython.pointer(PyObject), context))
-    if failed:
+    status = conclude_unchecked(loop, task, outcome, result)
+    if status < 0:
+        # The step is over all the same; then the error goes on its way.
+        failure = cython.cast(object, take_exception())
+        Py_DECREF(failure)  # the local variable holds its own reference now
+        leave_task(loop, task)
+        if not in_context:
+            PyContext_Exit(cython.cast(cython.pointer(PyObject), context))
         raise failure
+    leave_task(loop, task)
+    if not in_context:
+        PyContext_Exit(cython.cast(cython.pointer(PyObject), context))
     return 0
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def undo_enter(loop: Scheduler, task: cython.pointer(PyObject)) -> cython.int:
+    """The context could not be entered; the error is set."""
+    failure = cython.cast(object, take_exception())
+    Py_DECREF(failure)  # the local variable holds its own reference now
+    leave_task(loop, task)
+    raise failure
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def conclude(
+    loop: Scheduler, task: cython.pointer(PyObject), outcome: cython.int, result: cython.pointer(PyObject)
+) -> cython.int:
+    """What the coroutine did: it awaits, returned or raised. Takes over the reference to the result."""
+    if outcome == SEND_NEXT:
+        yielded = cython.cast(object, result)
+        Py_DECREF(yielded)  # the local variable holds its own reference now
+        return park(loop, task, yielded)
+    if outcome == SEND_RETURN:
+        return returned(task, result)
+    return raised(task)
 
 
 @cython.cfunc
@@ -413,8 +427,10 @@ def throw_soon(task: cython.pointer(PyObject), text: str) -> cython.int:
     """Step the task in the next turn with a RuntimeError."""
     fields: cython.pointer(TaskFields) = task_fields(task)
     task_is_thrown_at(task)
+    error = RuntimeError(text)
+    argument: cython.pointer(PyObject) = cython.cast(cython.pointer(PyObject), error)
     cython.cast(Scheduler, fields.loop).make_ready(
-        cython.cast(object, task)._throw, (RuntimeError(text),), cython.cast(object, fields.context)
+        cython.cast(object, task)._throw, cython.address(argument), 1, cython.cast(object, fields.context)
     )
     return 0
 
@@ -445,7 +461,9 @@ def is_known_future(thing: cython.pointer(PyObject)) -> cython.bint:
 
 @cython.cfunc
 @cython.exceptval(-1, check=False)
-def adopt_callback(loop: Scheduler, callback: object, args: tuple) -> cython.int:
+def adopt_callback(
+    loop: Scheduler, callback: object, arguments: cython.pointer(cython.pointer(PyObject)), count: cython.Py_ssize_t
+) -> cython.int:
     """1 if this is the wake-up or the first step of a task of ours, which now lies in the queue itself."""
     task: cython.pointer(PyObject) = cython.NULL
     callback_pointer: cython.pointer(PyObject) = cython.cast(cython.pointer(PyObject), callback)
@@ -460,11 +478,13 @@ def adopt_callback(loop: Scheduler, callback: object, args: tuple) -> cython.int
         return 1
     elif is_instance(callback_pointer, cython.cast(cython.pointer(PyObject), Task)):
         task = callback_pointer
-    if task is cython.NULL or len(args) != 1:
+    if task is cython.NULL or count != 1:
         return 0
-    if task_fields(task).waiter is not cython.cast(cython.pointer(PyObject), args[0]):
+    if task_fields(task).waiter is not arguments[0]:
         # It was stepped by other hands meanwhile and waits for something else: asyncio steps it all the same.
-        loop.make_ready(cython.cast(object, task).task_wakeup, args, cython.cast(object, task_fields(task).context))
+        loop.make_ready(
+            cython.cast(object, task).task_wakeup, arguments, 1, cython.cast(object, task_fields(task).context)
+        )
         return 1
     task_becomes_ready(loop.ready, task, FUTURE_DONE)
     return 1
@@ -509,6 +529,8 @@ def set_up() -> cython.int:
     return 0
 
 
+task_run_unchecked = cython.cast(Run, task_run)
+conclude_unchecked = cython.cast(Conclude, conclude)
 wakeup_function = cython.declare(cython.p_void, cython.NULL)
 _step_wrapper_type = cython.declare(object, _find_step_wrapper_type())
 set_up()

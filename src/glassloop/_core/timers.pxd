@@ -20,7 +20,7 @@ cdef class TimerHandle(Handle):
     cdef readonly double _when
     cdef uint64_t order        # of making: equal deadlines fire in this order
     cdef Py_ssize_t position   # in the heap; -1 when not in it
-    cdef TimerHeap heap        # the heap that holds it, or None
+    cdef PyObject *heap        # the TimerHeap that holds it (borrowed), or NULL
 
 
 cdef class TimerHeap:
@@ -40,4 +40,5 @@ cdef inline double heap_deadline(TimerHeap timers) noexcept:
 
 cdef int heap_push(TimerHeap timers, TimerHandle timer) except -1
 cdef TimerHandle heap_pop(TimerHeap timers)
-cdef int heap_discard(TimerHeap timers, TimerHandle timer) except -1
+# Steals the reference to the context.
+cdef TimerHandle timer_new(loop, double when, callback, PyObject **arguments, Py_ssize_t count, PyObject *context)

@@ -10,6 +10,7 @@ import asyncio
 import cython
 from cython.cimports.cpython.mem import PyMem_Free, PyMem_Realloc
 from cython.cimports.cpython.ref import Py_DECREF, Py_INCREF, PyObject
+from cython.cimports.glassloop._core.handle import handle_allocate, handle_set_slots
 
 from glassloop._core.handle import Handle
 
@@ -19,6 +20,8 @@ INITIAL_CAPACITY = cython.declare(cython.Py_ssize_t, 64)
 @cython.final
 @cython.cclass
 class TimerHandle(Handle):
+    """A callback that is due at a time; it leaves the heap at once when it is cancelled."""
+
     def __cinit__(self) -> None:
         self.position = -1
 
@@ -36,10 +39,11 @@ class TimerHandle(Handle):
 
     def cancel(self) -> None:
         """Do not run the callback, and forget the timer at once."""
-        if not self._cancelled:
-            Handle.cancel(self)
-            if self.heap is not None:
-                heap_discard(self.heap, self)
+        if not self.is_cancelled:
+            self.is_cancelled = True
+            self.drop()
+            if self.position >= 0:
+                remove(cython.cast(TimerHeap, self.heap), self.position)
 
     def _repr_info(self) -> list[str]:
         return asyncio.TimerHandle._repr_info(self)
@@ -87,6 +91,30 @@ class TimerHeap:
 
 
 @cython.cfunc
+def timer_new(
+    loop: object,
+    when: cython.double,
+    callback: object,
+    arguments: cython.pointer(cython.pointer(PyObject)),
+    count: cython.Py_ssize_t,
+    context: cython.pointer(PyObject),
+) -> TimerHandle:
+    """A timer, not yet in a heap; takes over the reference to the context."""
+    allocated: cython.pointer(PyObject) = handle_allocate(
+        cython.cast(cython.pointer(PyObject), loop),
+        cython.cast(cython.pointer(PyObject), callback),
+        arguments,
+        count,
+        context,
+    )
+    timer: TimerHandle = cython.cast(TimerHandle, allocated)
+    Py_DECREF(timer)  # the local variable holds its own reference now
+    timer.is_cancelled = False
+    timer._when = when
+    return timer
+
+
+@cython.cfunc
 @cython.exceptval(-1, check=False)
 def heap_push(timers: TimerHeap, timer: TimerHandle) -> cython.int:
     """Add a timer whose ``_when`` is set. On MemoryError the heap is as it was."""
@@ -106,7 +134,7 @@ def heap_push(timers: TimerHeap, timer: TimerHandle) -> cython.int:
     slot.timer = cython.cast(cython.pointer(PyObject), timer)
     timers.made += 1
     Py_INCREF(timer)
-    timer.heap = timers
+    timer.heap = cython.cast(cython.pointer(PyObject), timers)
     timers.heap.count += 1
     sift_up(timers.heap.slots, timers.heap.count - 1, slot)
     return 0
@@ -118,14 +146,6 @@ def heap_pop(timers: TimerHeap) -> TimerHandle:
     timer: TimerHandle = cython.cast(TimerHandle, timers.heap.slots[0].timer)
     remove(timers, 0)
     return timer
-
-
-@cython.cfunc
-@cython.exceptval(-1, check=False)
-def heap_discard(timers: TimerHeap, timer: TimerHandle) -> cython.int:
-    """Take this timer out."""
-    remove(timers, timer.position)
-    return 0
 
 
 @cython.cfunc
@@ -187,7 +207,7 @@ def remove(timers: TimerHeap, position: cython.Py_ssize_t) -> cython.void:
     timers.heap.count -= 1
     last: HeapSlot = slots[timers.heap.count]
     cython.cast(TimerHandle, timer).position = -1
-    cython.cast(TimerHandle, timer).heap = None
+    cython.cast(TimerHandle, timer).heap = cython.NULL
     if position != timers.heap.count:
         if position > 0 and before(cython.address(last), cython.address(slots[(position - 1) >> 2])):
             sift_up(slots, position, last)
@@ -227,4 +247,16 @@ def let_collector_see(timers: TimerHeap) -> cython.int:
     return 0
 
 
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def set_up_timers(timer: TimerHandle) -> cython.int:
+    handle_set_slots(
+        cython.cast(cython.pointer(PyObject), TimerHandle),
+        cython.cast(cython.pointer(PyObject), timer),
+        cython.address(timer.fields),
+    )
+    return 0
+
+
 let_collector_see(TimerHeap())
+set_up_timers(TimerHandle.__new__(TimerHandle))

@@ -1,1 +1,6 @@
+# What Python sees of loop_source.py.
+from glassloop._core.source import IOSource
 
+class LoopSource(IOSource):
+    def _read_ready(self) -> None: ...
+    def _write_ready(self) -> None: ...

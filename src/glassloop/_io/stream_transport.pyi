@@ -1,1 +1,39 @@
+# What Python sees of stream_transport.py.
+import asyncio
+import socket
+from asyncio import base_events, constants
+from collections.abc import Iterable
+from contextvars import Context
+from typing import Any, ClassVar, final
 
+from glassloop._core.scheduler import Scheduler
+from glassloop._io.transport import SocketTransport
+
+# Not derived from asyncio.Transport, but its __class__ names a subclass of that: isinstance() holds.
+@final
+class StreamTransport(SocketTransport, asyncio.Transport):
+    max_size: ClassVar[int]
+    _sendfile_compatible: ClassVar[constants._SendfileMode]
+    _start_tls_compatible: ClassVar[bool]
+    def __init__(
+        self,
+        loop: Scheduler,
+        sock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None = None,
+        extra: dict[str, Any] | None = None,
+        server: base_events.Server | None = None,
+        context: Context | None = None,
+    ) -> None: ...
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None: ...
+    def write(self, data: bytes | bytearray | memoryview[Any]) -> None: ...
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview[Any]]) -> None: ...
+    def get_write_buffer_size(self) -> int: ...
+    def can_write_eof(self) -> bool: ...
+    def write_eof(self) -> None: ...
+    def abort(self) -> None: ...
+    def _connection_made(self) -> None: ...
+    def _make_empty_waiter(self) -> asyncio.Future[None]: ...
+    def _reset_empty_waiter(self) -> None: ...
+    @property
+    def _eof(self) -> bool: ...

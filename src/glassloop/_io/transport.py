@@ -362,10 +362,10 @@ def open_socket(transport: SocketTransport) -> object:
 
 
 @cython.cfunc
-def show_address(transport: SocketTransport, packed: bytes, method: str) -> object:
+def show_address(transport: SocketTransport, packed: object, method: str) -> object:
     if packed is None:
         return None
-    shown = address_unpack(packed)
+    shown = address_unpack(cython.cast(bytes, packed))
     if shown is None and transport.fd >= 0:
         # A family that we do not know: Python's socket does.
         shown = getattr(open_socket(transport), method)()

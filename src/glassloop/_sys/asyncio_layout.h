@@ -131,10 +131,6 @@ static inline PyObject *glassloop_step_wrapper_task(PyObject *wrapper) {
 
 /* ---- running a coroutine ---- */
 
-static inline int glassloop_context_is_current(PyObject *context) {
-    return PyThreadState_Get()->context == context;
-}
-
 /* Like PyIter_Send(coro, None): a new reference in *result unless PYGEN_ERROR. */
 static inline int glassloop_send(PyObject *coro, PyObject **result) {
     PyAsyncMethods *methods = Py_TYPE(coro)->tp_as_async;

@@ -55,7 +55,6 @@ cdef extern from "asyncio_layout.h":
     bint awaited_by_add "glassloop_awaited_by_add"(PyObject *future, PyObject *task, bint known) noexcept
     bint awaited_by_discard "glassloop_awaited_by_discard"(PyObject *future, PyObject *task, bint known) noexcept
     PyObject *step_wrapper_task "glassloop_step_wrapper_task"(PyObject *wrapper) noexcept
-    bint context_is_current "glassloop_context_is_current"(PyObject *context) noexcept
     int coro_send "glassloop_send"(PyObject *coro, PyObject **result) noexcept
     int coro_throw "glassloop_throw"(PyObject *coro, name, exception, PyObject **result) noexcept
 

@@ -4,6 +4,7 @@ from cpython.ref cimport PyObject
 cdef extern from "Python.h":
     PyObject *PyContext_CopyCurrent() except NULL
     int PyContext_Enter(PyObject *context) except -1
+    int context_enter "PyContext_Enter"(PyObject *context) noexcept  # -1: the exception is set
     int PyContext_Exit(PyObject *context) except -1
     int PyErr_CheckSignals() except -1
     bint PyCoro_CheckExact(object coro) noexcept

@@ -1,0 +1,573 @@
+"""create_server and the Server object: sockets, serving, closing, clients, addresses and options."""
+
+import asyncio
+import contextlib
+import errno
+import gc
+import pathlib
+import socket
+import sys
+import warnings
+import weakref
+from asyncio import trsock
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from .support import Context, Echo, Loop, Recorder, Run, end, open_descriptors, run_turns, turns, until
+
+
+def address_of(server: asyncio.Server) -> tuple[str, int]:
+    """Return the address on which a server listens."""
+    host, port = server.sockets[0].getsockname()[:2]
+    return host, port
+
+
+async def start(factory: Callable[[], Any] = Echo, **options: Any) -> asyncio.Server:
+    """Start a server on a free port of the loopback address."""
+    return await asyncio.get_running_loop().create_server(factory, "127.0.0.1", 0, **options)
+
+
+def test_the_server_object(run: Run) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        server = await start()
+        assert isinstance(server, asyncio.base_events.Server)
+        assert isinstance(server, asyncio.AbstractServer)
+        assert server.get_loop() is loop
+        assert server.is_serving()
+        assert isinstance(server.sockets, tuple)
+        (sock,) = server.sockets
+        assert isinstance(sock, trsock.TransportSocket)
+        assert sock.family == socket.AF_INET
+        assert sock.getsockname()[1] != 0
+        assert repr(server).startswith("<Server sockets=(<asyncio.TransportSocket fd=")
+        server.close()
+        assert not server.is_serving()
+        assert server.sockets == ()
+        assert repr(server) == "<Server sockets=()>"
+        await end(server)
+
+    run(main())
+
+
+def test_start_serving_later(run: Run) -> None:
+    async def main() -> None:
+        server = await start(start_serving=False)
+        assert not server.is_serving()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address_of(server))
+        await server.start_serving()
+        assert server.is_serving()
+        await server.start_serving()
+        reader, writer = await asyncio.open_connection(*address_of(server))
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+        writer.close()
+        await end(server)
+
+    run(main())
+
+
+def test_serve_forever(run: Run) -> None:
+    async def main() -> None:
+        server = await start(start_serving=False)
+        serving = asyncio.create_task(server.serve_forever())
+        await until(server.is_serving)
+        with pytest.raises(RuntimeError, match="is already being awaited on serve_forever"):
+            await server.serve_forever()
+        _reader, writer = await asyncio.open_connection(*address_of(server))
+        writer.close()
+        await writer.wait_closed()
+        await asyncio.sleep(0.001)
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        assert not server.is_serving()
+        assert server.sockets == ()
+        with pytest.raises(RuntimeError, match="is closed"):
+            await server.serve_forever()
+
+    run(main())
+
+
+def test_serve_forever_ends_with_close(run: Run) -> None:
+    async def main() -> None:
+        server = await start()
+        serving = asyncio.create_task(server.serve_forever())
+        await turns(2)
+        server.close()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+
+    run(main())
+
+
+def test_a_server_as_a_context(run: Run) -> None:
+    async def main() -> None:
+        async with await start() as server:
+            assert server.is_serving()
+        assert not server.is_serving()
+
+    run(main())
+
+
+def test_close_stops_accepting(run: Run) -> None:
+    async def main() -> None:
+        server = await start()
+        address = address_of(server)
+        server.close()
+        await turns(2)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address)
+
+    run(main())
+
+
+def test_close_leaves_connections_open(run: Run) -> None:
+    async def main() -> None:
+        server = await start()
+        reader, writer = await asyncio.open_connection(*address_of(server))
+        writer.write(b"one")
+        assert await reader.readexactly(3) == b"one"
+        server.close()
+        await turns(2)
+        writer.write(b"two")
+        assert await reader.readexactly(3) == b"two"
+        writer.close()
+        await writer.wait_closed()
+        await server.wait_closed()
+
+    run(main())
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="wait_closed() waits for the clients since Python 3.12"
+)
+def test_wait_closed_waits_for_the_clients(run: Run) -> None:
+    async def main() -> None:
+        server = await start()
+        reader, writer = await asyncio.open_connection(*address_of(server))
+        writer.write(b"x")
+        await reader.readexactly(1)
+        early = asyncio.create_task(server.wait_closed())
+        await turns(3)
+        assert not early.done()
+        server.close()
+        late = asyncio.create_task(server.wait_closed())
+        await turns(3)
+        assert not early.done() and not late.done()
+        writer.close()
+        await asyncio.wait_for(asyncio.gather(early, late), 10)
+
+    run(main())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="Server.close_clients() is new in Python 3.13")
+@pytest.mark.parametrize("method", ["close_clients", "abort_clients"])
+def test_ending_the_clients(run: Run, method: str) -> None:
+    async def main() -> None:
+        protocols: list[Recorder] = []
+
+        def factory() -> Recorder:
+            protocols.append(Recorder())
+            return protocols[-1]
+
+        server: Any = await start(factory)
+        clients = [await asyncio.open_connection(*address_of(server)) for _ in range(5)]
+        await until(lambda: len(protocols) == 5)
+        server.close()
+        getattr(server, method)()
+        for protocol in protocols:
+            assert await protocol.lost is None
+        await server.wait_closed()
+        for reader, writer in clients:
+            assert await reader.read() == b""
+            writer.close()
+
+    run(main())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="Server.close_clients() is new in Python 3.13")
+def test_a_server_does_not_keep_its_lost_transports(run: Run) -> None:
+    async def main() -> None:
+        refs: list[Any] = []
+
+        class Forgetful(asyncio.Protocol):
+            def connection_made(self, transport: Any) -> None:
+                refs.append(weakref.ref(transport))
+                transport.pause_reading()
+
+        server = await start(Forgetful)
+        _reader, writer = await asyncio.open_connection(*address_of(server))
+        await until(lambda: refs)
+        await turns(3)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
+        assert refs[0]() is None
+        server.close()
+        await asyncio.wait_for(server.wait_closed(), 10)
+        writer.close()
+
+    run(main())
+
+
+def test_a_storm_of_clients(run: Run) -> None:
+    async def main() -> None:
+        server = await start(backlog=200)
+        loop = asyncio.get_running_loop()
+        socks = []
+        for _ in range(200):
+            sock = socket.socket()
+            sock.setblocking(False)
+            sock.connect_ex(address_of(server))
+            socks.append(sock)
+        for number, sock in enumerate(socks):
+            await loop.sock_sendall(sock, b"client %03d" % number)
+        for number, sock in enumerate(socks):
+            assert await loop.sock_recv(sock, 100) == b"client %03d" % number
+            sock.close()
+        await end(server)
+
+    run(main())
+
+
+def test_clients_that_leave_at_once(run: Run) -> None:
+    async def main() -> None:
+        protocols: list[Recorder] = []
+
+        def factory() -> Recorder:
+            protocols.append(Recorder())
+            return protocols[-1]
+
+        server = await start(factory)
+        for _ in range(50):
+            socket.create_connection(address_of(server)).close()
+        await until(lambda: len(protocols) == 50 and all(protocol.lost.done() for protocol in protocols))
+        assert {tuple(protocol.calls) for protocol in protocols} == {("made", "eof", "lost")}
+        await end(server)
+
+    run(main())
+
+
+def test_closing_while_clients_connect(run: Run) -> None:
+    async def main() -> None:
+        server = await start(backlog=100)
+        socks = [socket.create_connection(address_of(server)) for _ in range(20)]
+        # They are in the queue of the kernel: accepted or reset, but nothing is left hanging.
+        server.close()
+        for sock in socks:
+            sock.settimeout(10)
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_WR)
+                assert await asyncio.to_thread(sock.recv, 1) == b""
+            sock.close()
+        await asyncio.wait_for(server.wait_closed(), 10)
+
+    run(main())
+
+
+def test_closing_inside_connection_made(run: Run) -> None:
+    async def main() -> None:
+        class Last(Echo):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                super().connection_made(transport)
+                server.close()
+
+        server = await start(Last)
+        reader, writer = await asyncio.open_connection(*address_of(server))
+        writer.write(b"still served")
+        assert await reader.readexactly(12) == b"still served"
+        writer.close()
+        await asyncio.wait_for(server.wait_closed(), 10)
+
+    run(main())
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_failing_factory(run: Run, errors: list[Context], debug: bool) -> None:
+    async def main() -> None:
+        calls: list[str] = []
+
+        def factory() -> Echo:
+            calls.append("call")
+            if len(calls) == 1:
+                raise LookupError("no protocol")
+            return Echo()
+
+        server = await start(factory)
+        with socket.create_connection(address_of(server)) as sock:
+            await until(lambda: calls)
+            await turns(3)
+            gc.collect()
+            if not debug:
+                sock.settimeout(10)
+                assert await asyncio.to_thread(sock.recv, 1) == b""
+        reader, writer = await asyncio.open_connection(*address_of(server))
+        writer.write(b"ok")
+        assert await reader.readexactly(2) == b"ok"
+        writer.close()
+        await end(server)
+
+    run(main(), debug=debug)
+    # asyncio says so in debug mode only.
+    assert [error["message"] for error in errors] == (
+        ["Error on transport creation for incoming connection"] if debug else []
+    )
+    assert all(isinstance(error["exception"], LookupError) for error in errors)
+
+
+def test_the_address_in_use(run: Run) -> None:
+    async def main() -> None:
+        server = await start()
+        host, port = address_of(server)
+        with pytest.raises(OSError, match="address already in use") as info:
+            await asyncio.get_running_loop().create_server(Echo, host, port)
+        assert info.value.errno == errno.EADDRINUSE
+        assert f"error while attempting to bind on address ('127.0.0.1', {port}): " in str(info.value)
+        await end(server)
+
+    run(main())
+
+
+def test_the_address_is_free_again_at_once(run: Run) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        server = await start()
+        address = address_of(server)
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"x")
+        await reader.readexactly(1)
+        writer.close()
+        await writer.wait_closed()
+        server.close()
+        await server.wait_closed()
+        again = await loop.create_server(Echo, *address)
+        assert address_of(again) == address
+        await end(again)
+
+    run(main())
+
+
+def test_several_addresses(run: Run) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(Echo, ["127.0.0.1", "127.0.0.2"], 0)
+        assert len(server.sockets) == 2
+        for sock in server.sockets:
+            reader, writer = await asyncio.open_connection(*sock.getsockname())
+            writer.write(b"hello")
+            assert await reader.readexactly(5) == b"hello"
+            writer.close()
+        server.close()
+        repeated = await loop.create_server(Echo, ["127.0.0.1", "127.0.0.1"], 0)
+        assert len(repeated.sockets) == 1
+        await end(repeated)
+
+    run(main())
+
+
+def test_all_interfaces(run: Run) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        for host in (None, ""):
+            server = await loop.create_server(Echo, host, 0)
+            families = [sock.family for sock in server.sockets]
+            assert socket.AF_INET in families
+            assert len(families) == len(set(families))
+            await end(server)
+
+    run(main())
+
+
+def test_reuse_port(run: Run) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        first = await start(reuse_port=True)
+        second = await loop.create_server(Echo, *address_of(first), reuse_port=True)
+        assert address_of(first) == address_of(second)
+        assert first.sockets[0].getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
+        await end(first)
+        await end(second)
+
+    run(main())
+
+
+def test_reuse_address(run: Run) -> None:
+    async def main() -> None:
+        default, without = await start(), await start(reuse_address=False)
+        assert default.sockets[0].getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+        assert not without.sockets[0].getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+        await end(default)
+        await end(without)
+
+    run(main())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="create_server(keep_alive=) is new in Python 3.13")
+def test_keep_alive(run: Run) -> None:
+    async def main() -> None:
+        server = await start(keep_alive=True)
+        assert server.sockets[0].getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        await end(server)
+
+    run(main())
+
+
+def test_a_socket_of_ones_own(run: Run) -> None:
+    async def main() -> None:
+        loop: Any = asyncio.get_running_loop()
+        sock = socket.socket()
+        sock.bind(("127.0.0.1", 0))
+        server = await loop.create_server(Echo, sock=sock)
+        reader, writer = await asyncio.open_connection(*sock.getsockname())
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+        writer.close()
+        with pytest.raises(ValueError, match="host/port and sock can not be specified at the same time"):
+            await loop.create_server(Echo, "127.0.0.1", 0, sock=sock)
+        server.close()
+        assert sock.fileno() == -1
+        with pytest.raises(ValueError, match="Neither host/port nor sock were specified"):
+            await loop.create_server(Echo)
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
+            pytest.raises(ValueError, match="A Stream Socket was expected"),
+        ):
+            await loop.create_server(Echo, sock=datagrams)
+        with pytest.raises(TypeError, match="ssl argument must be an SSLContext or None"):
+            await loop.create_server(Echo, "127.0.0.1", 0, ssl=True)
+
+    run(main())
+
+
+def test_unix_server(run: Run, tmp_path: pathlib.Path) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        path = tmp_path / "socket"
+        server = await loop.create_unix_server(Echo, path)
+        assert server.sockets[0].family == socket.AF_UNIX
+        assert path.is_socket()
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+        writer.close()
+        await writer.wait_closed()
+        server.close()
+        await server.wait_closed()
+        # Since Python 3.13 closing the server removes its file.
+        assert path.exists() == (sys.version_info < (3, 13))
+
+    run(main())
+
+
+def test_a_unix_path_in_use(run: Run, tmp_path: pathlib.Path) -> None:
+    async def main() -> None:
+        loop: Any = asyncio.get_running_loop()
+        path = tmp_path / "file"
+        path.write_text("not a socket")
+        with pytest.raises(OSError, match=f"^.*Address '{path}' is already in use") as info:
+            await loop.create_unix_server(Echo, str(path))
+        assert info.value.errno == errno.EADDRINUSE
+        assert path.read_text() == "not a socket"
+        with pytest.raises(ValueError, match="path was not specified, and no sock specified"):
+            await loop.create_unix_server(Echo)
+
+    run(main())
+
+
+def test_an_old_unix_socket_is_replaced(run: Run, tmp_path: pathlib.Path) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        path = tmp_path / "socket"
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.bind(str(path))
+        server = await loop.create_unix_server(Echo, str(path))
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+        writer.close()
+        await end(server)
+
+    run(main())
+
+
+def test_the_transport_of_a_server_connection(run: Run) -> None:
+    async def main() -> None:
+        protocols: list[Recorder] = []
+
+        def factory() -> Recorder:
+            protocols.append(Recorder())
+            return protocols[-1]
+
+        server = await start(factory)
+        _reader, writer = await asyncio.open_connection(*address_of(server))
+        await until(lambda: protocols and protocols[0].calls)
+        transport = protocols[0].transport
+        assert isinstance(transport, asyncio.Transport)
+        assert transport.get_extra_info("peername") == writer.get_extra_info("sockname")
+        assert transport.get_extra_info("sockname") == writer.get_extra_info("peername")
+        sock = transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert sock.gettimeout() == 0
+        writer.close()
+        await protocols[0].lost
+        await end(server)
+
+    run(main())
+
+
+def test_a_server_leaves_no_descriptor_open(run: Run) -> None:
+    async def main() -> None:
+        await asyncio.sleep(0)
+        before = open_descriptors()
+        for _ in range(3):
+            server = await start()
+            clients = [await asyncio.open_connection(*address_of(server)) for _ in range(5)]
+            for _reader, writer in clients:
+                writer.close()
+                await writer.wait_closed()
+            server.close()
+            await server.wait_closed()
+            await until(lambda: open_descriptors() == before)
+
+    run(main())
+
+
+def test_a_server_outlives_a_pause_of_its_loop(loop: Loop) -> None:
+    async def begin() -> asyncio.Server:
+        return await start()
+
+    async def talk() -> bytes:
+        reader, writer = await asyncio.open_connection(*address_of(server))
+        writer.write(b"hello")
+        answer = await reader.readexactly(5)
+        writer.close()
+        return answer
+
+    server = loop.run_until_complete(begin())
+    run_turns(loop, 3)
+    assert loop.run_until_complete(talk()) == b"hello"
+    assert loop.run_until_complete(talk()) == b"hello"
+    server.close()
+    loop.run_until_complete(server.wait_closed())
+
+
+def test_two_servers_of_one_loop(run: Run) -> None:
+    async def main() -> None:
+        servers = [await start() for _ in range(3)]
+        for number, server in enumerate(servers):
+            reader, writer = await asyncio.open_connection(*address_of(server))
+            writer.write(b"%d" % number)
+            assert await reader.readexactly(1) == b"%d" % number
+            writer.close()
+        servers[1].close()
+        with pytest.raises(ConnectionRefusedError):
+            await turns(2)
+            await asyncio.open_connection("127.0.0.1", 1)
+        for server in servers:
+            await end(server)
+
+    run(main())
