@@ -42,7 +42,7 @@ class Handle:
             return (cython.cast(object, self.fields.argument),)
         if self.fields.args is not cython.NULL:
             return cython.cast(object, self.fields.args)
-        return None if self.is_cancelled else ()
+        return None if self.fields.cancelled else ()
 
     @property
     def _context(self) -> object:
@@ -54,7 +54,7 @@ class Handle:
 
     @property
     def _cancelled(self) -> bool:
-        return self.is_cancelled
+        return self.fields.cancelled
 
     @property
     def _repr(self) -> object:
@@ -71,13 +71,13 @@ class Handle:
 
     def cancel(self) -> None:
         """Do not run the callback. What it holds is dropped at once."""
-        if not self.is_cancelled:
-            self.is_cancelled = True
+        if not self.fields.cancelled:
+            self.fields.cancelled = True
             self.drop()
 
     def cancelled(self) -> bool:
         """Whether the handle was cancelled."""
-        return self.is_cancelled
+        return self.fields.cancelled
 
     def get_context(self) -> object:
         """The contextvars.Context in which the callback runs."""
@@ -107,7 +107,7 @@ class Handle:
     @cython.exceptval(-1, check=False)
     def run(self) -> cython.int:
         """Call the callback. SystemExit and KeyboardInterrupt go to the caller, the rest to the exception handler."""
-        if self.is_cancelled:
+        if self.fields.cancelled:
             return 0
         result: cython.pointer(PyObject) = handle_call(cython.address(self.fields))
         if result is cython.NULL:
@@ -118,24 +118,14 @@ class Handle:
 
 @cython.cfunc
 def handle_new(
-    loop: object,
-    callback: object,
+    loop: cython.pointer(PyObject),
+    callback: cython.pointer(PyObject),
     arguments: cython.pointer(cython.pointer(PyObject)),
     count: cython.Py_ssize_t,
     context: cython.pointer(PyObject),
-) -> Handle:
-    """A handle for ``callback`` with ``count`` arguments; takes over the reference to the context."""
-    allocated: cython.pointer(PyObject) = handle_allocate(
-        cython.cast(cython.pointer(PyObject), loop),
-        cython.cast(cython.pointer(PyObject), callback),
-        arguments,
-        count,
-        context,
-    )
-    handle: Handle = cython.cast(Handle, allocated)
-    Py_DECREF(handle)  # the local variable holds its own reference now
-    handle.is_cancelled = False
-    return handle
+) -> cython.pointer(PyObject):
+    """A new handle for ``callback`` with ``count`` arguments; takes over the reference to the context."""
+    return handle_allocate(loop, callback, arguments, count, context)
 
 
 @cython.cfunc

@@ -39,17 +39,16 @@ class NativeScheduler(Scheduler):
     @cython.cfunc
     @cython.exceptval(-1, check=False)
     def run_entry(self, entry: cython.pointer(PyObject), kind: cython.int) -> cython.int:
-        handle: Handle
         args: tuple
         if kind == TASK:
             return 0 if task_run_unchecked(entry) == 0 else report_step(self, entry)
         if kind == HANDLE:
-            handle = cython.cast(Handle, entry)
-            if handle.fields.callback is cython.cast(cython.pointer(PyObject), _set_result_unless_cancelled):
+            if cython.cast(Handle, entry).fields.callback is cython.cast(cython.pointer(PyObject), _set_result_unless_cancelled):
                 # The end of every asyncio.sleep(): the same effect without a Python call.
-                args = handle._args
+                args = cython.cast(Handle, entry)._args
                 if len(args) == 2 and is_pending_future(cython.cast(cython.pointer(PyObject), args[0])):
                     return future_set_result(cython.cast(cython.pointer(PyObject), args[0]), args[1])
+            return cython.cast(Handle, entry).run()
         return Scheduler.run_entry(self, entry, kind)
 
     @cython.cfunc

@@ -76,7 +76,8 @@ class Scheduler:
     @cython.exceptval(-1, check=False)
     def run_turn(self) -> cython.int:
         self.poll()
-        self.fire_timers()
+        if heap_count(self.timers) != 0:
+            self.fire_timers()
         self.run_ready()
         return 0
 
@@ -151,8 +152,6 @@ class Scheduler:
         """Make every timer that is due ready: never early, in the order of their deadlines."""
         now: cython.double
         timer: TimerHandle
-        if heap_count(self.timers) == 0:
-            return 0
         now = self.timer_clock.read()
         while heap_count(self.timers) != 0 and heap_deadline(self.timers) <= now:
             timer = heap_pop(self.timers)
@@ -169,13 +168,14 @@ class Scheduler:
             run_ready_in_debug_mode(self, left)
             return 0
         # The queue may also be emptied from within: a callback may close the loop, or run it again.
-        while left != 0 and ready_count(self.ready) != 0:
+        ready: ReadyQueue = self.ready
+        while left != 0 and ready_count(ready) != 0:
             left -= 1
-            entry = ready_pop(self.ready)
-            try:
-                self.run_entry(entry_object(entry), entry_kind(entry))
-            finally:
-                Py_DECREF(cython.cast(object, entry_object(entry)))
+            entry = ready_pop(ready)
+            running = cython.cast(object, entry_object(entry))
+            Py_DECREF(running)  # the local variable holds its own reference now
+            self.run_entry(entry_object(entry), entry_kind(entry))
+            running = None  # what is done is freed now, not with the next one
         return 0
 
     @cython.cfunc
@@ -264,10 +264,18 @@ class Scheduler:
         count: cython.Py_ssize_t,
         context: object,
     ) -> Handle:
-        handle: Handle = handle_new(self, callback, arguments, count, context_reference(context))
+        allocated: cython.pointer(PyObject) = handle_new(
+            cython.cast(cython.pointer(PyObject), self),
+            cython.cast(cython.pointer(PyObject), callback),
+            arguments,
+            count,
+            context_reference(context),
+        )
+        handle: Handle = cython.cast(Handle, allocated)
+        Py_DECREF(handle)  # the local variable holds its own reference now
         if self._debug:
             handle._source_traceback = format_helpers.extract_stack(sys._getframe())
-        ready_push(self.ready, cython.cast(cython.pointer(PyObject), handle), HANDLE)
+        ready_push(self.ready, allocated, HANDLE)
         return handle
 
     @cython.cfunc

@@ -39,8 +39,8 @@ class TimerHandle(Handle):
 
     def cancel(self) -> None:
         """Do not run the callback, and forget the timer at once."""
-        if not self.is_cancelled:
-            self.is_cancelled = True
+        if not self.fields.cancelled:
+            self.fields.cancelled = True
             self.drop()
             if self.position >= 0:
                 remove(cython.cast(TimerHeap, self.heap), self.position)
@@ -109,7 +109,6 @@ def timer_new(
     )
     timer: TimerHandle = cython.cast(TimerHandle, allocated)
     Py_DECREF(timer)  # the local variable holds its own reference now
-    timer.is_cancelled = False
     timer._when = when
     return timer
 

@@ -73,8 +73,11 @@ class PipeTransport(LoopSource):
         elif self.loop._selector is None:
             info.append("open")
         else:
-            info.append("polling" if self.watched else "idle")
+            info += self._activity()
         return f"<{' '.join(info)}>"
+
+    def _activity(self) -> list[str]:
+        return ["polling" if self.watched & READABLE else "idle"]
 
     @property
     def _fileno(self) -> int:
@@ -261,6 +264,9 @@ class WritePipeTransport(PipeTransport):
     @property
     def __class__(self) -> type:
         return unix_events._UnixWritePipeTransport
+
+    def _activity(self) -> list[str]:
+        return ["polling" if self.watched & WRITABLE else "idle", f"bufsize={self.pending()}"]
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)

@@ -18,6 +18,7 @@ typedef struct {
     PyObject *loop;
     PyObject *source_traceback; /* NULL but in debug mode */
     PyObject *text;             /* the repr from before the cancel, in debug mode */
+    int cancelled;
 } GlassloopHandleFields;
 
 #ifdef GLASSLOOP_NO_FREELISTS /* sanitizer builds: a freed object must be freed */
@@ -108,6 +109,7 @@ static inline PyObject *glassloop_handle_new(PyObject *loop, PyObject *callback,
                (size_t)glassloop_handle_type->tp_basicsize - sizeof(PyObject));
     }
     fields = glassloop_handle_fields(self);
+    fields->cancelled = 0;
     fields->context = context;
     fields->callback = Py_NewRef(callback);
     fields->loop = Py_NewRef(loop);
