@@ -33,10 +33,6 @@ DEVIATIONS: dict[str, Deviation] = {
         asyncio_fails=sys.version_info >= (3, 12),
         reason="asyncio keeps a reference to the unsent rest of a bytearray, so later changes are sent",
     ),
-    "test_a_datagram_transport_is_one": Deviation(
-        asyncio_fails=sys.version_info < (3, 12),
-        reason="asyncio's class inherits from DatagramTransport since Python 3.12 only",
-    ),
     "test_writelines_after_close_is_dropped": Deviation(
         asyncio_fails=_writelines_does_not_look_whether_it_is_closed(),
         reason="early releases of Python 3.12 and 3.13 raise TypeError in writelines() after close()",

@@ -24,7 +24,7 @@ class Run(Protocol):
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait until ``condition()`` is true: for what another thread, process or the kernel does in its own time."""
+    """Wait until ``condition()`` is true: for what a thread, a process or the kernel does in its own time."""
     async with asyncio.timeout(PATIENCE):
         while not condition():
             await asyncio.sleep(0.001)

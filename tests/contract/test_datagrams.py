@@ -61,7 +61,8 @@ async def endpoint(kind: Any = Receiver, **options: Any) -> tuple[Any, Any]:
     """Make a datagram endpoint, on a port of the kernel's choice unless told otherwise."""
     if not options:
         options = {"local_addr": LOCAL}
-    return await asyncio.get_running_loop().create_datagram_endpoint(kind, **options)
+    result: tuple[Any, Any] = await asyncio.get_running_loop().create_datagram_endpoint(kind, **options)
+    return result
 
 
 def address_of(transport: Any) -> Address:
@@ -92,10 +93,9 @@ def test_question_and_answer(run: Run) -> None:
 def test_the_type(run: Run) -> None:
     async def main() -> None:
         transport, protocol = await endpoint()
-        assert isinstance(transport, asyncio.BaseTransport)
         transport.note = "mine"
         assert transport.note == "mine"
-        assert transport.get_protocol() is protocol
+        assert transport.get_protocol() == protocol
         assert transport.get_extra_info("socket").type == socket.SOCK_DGRAM
         assert transport.get_extra_info("peername") is None
         assert not transport.is_closing()
@@ -104,10 +104,12 @@ def test_the_type(run: Run) -> None:
         assert transport.is_closing()
         assert protocol.calls == ["made"]
         assert await protocol.lost is None
+        assert isinstance(transport, asyncio.BaseTransport)
 
     run(main())
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio's own is a DatagramTransport since Python 3.12")
 def test_a_datagram_transport_is_one(run: Run) -> None:
     async def main() -> None:
         transport, _ = await endpoint()
@@ -305,7 +307,7 @@ def test_closing_inside_datagram_received(run: Run) -> None:
 
 @pytest.fixture
 def datagram_pair(tmp_path: pathlib.Path) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Two Unix datagram sockets, the first connected to the second: unlike UDP, they wait rather than lose."""
+    """Two Unix datagram sockets, the first connected to the second: unlike UDP, they lose nothing."""
     near = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     far = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     with near, far:

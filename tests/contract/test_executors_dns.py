@@ -99,6 +99,7 @@ def test_cancelling_a_queued_job(run: Run) -> None:
             first = loop.run_in_executor(pool, release.wait, 10)
             second = loop.run_in_executor(pool, ran.append, "second")
             second.cancel()
+            await turns(2)
             release.set()
             assert await first is True
             with pytest.raises(asyncio.CancelledError):
@@ -147,7 +148,11 @@ def test_shutdown_of_the_default_executor(loop: Loop) -> None:
     ended: list[str] = []
 
     async def main() -> None:
-        job = loop.run_in_executor(None, lambda: (time.sleep(0.01), ended.append("job")))
+        def work() -> None:
+            time.sleep(0.01)
+            ended.append("job")
+
+        job = loop.run_in_executor(None, work)
         await loop.shutdown_default_executor()
         assert ended == ["job"]
         await job

@@ -129,7 +129,7 @@ def test_the_parent_is_undisturbed_while_the_child_lives(run: Run, loop_factory:
             far.close()
         assert await loop.run_in_executor(None, int) == 0
         os.close(hold_write)
-        _, status = os.waitpid(pid, 0)
+        _, status = await asyncio.to_thread(os.waitpid, pid, 0)
         assert os.waitstatus_to_exitcode(status) == 0
 
     run(main())

@@ -83,8 +83,12 @@ def test_a_callback_cancels_its_neighbour(loop: Loop) -> None:
 
 def test_a_callback_cancels_itself(loop: Loop) -> None:
     handles: list[asyncio.Handle] = []
-    handles.append(loop.call_soon(lambda: handles[0].cancel()))
-    handles.append(loop.call_later(-1, lambda: handles[1].cancel()))
+
+    def cancel(number: int) -> None:
+        handles[number].cancel()
+
+    handles.append(loop.call_soon(cancel, 0))
+    handles.append(loop.call_later(-1, cancel, 1))
     run_turns(loop)
     assert all(handle.cancelled() for handle in handles)
 

@@ -34,6 +34,8 @@ def test_the_type(run: Run, pair: Pair) -> None:
             asyncio.ReadTransport,
             asyncio.WriteTransport,
             asyncio.Transport,
+            # Private, but asyncio's own sendfile() insists on it.
+            asyncio.transports._FlowControlMixin,
         ):
             assert isinstance(transport, kind)
         assert not isinstance(transport, asyncio.DatagramTransport)

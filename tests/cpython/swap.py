@@ -69,13 +69,14 @@ def _classes_without_io() -> tuple[type, type]:
     class TestLoop(stock_test_loop, LoopWithoutIO):  # type: ignore[misc]  # its base is untyped
         """The tests' own clock and turn, on glassloop's engine."""
 
+        # TestLoop counts on call_later() calling the call_at() that it overrides.
         call_later = asyncio.BaseEventLoop.call_later
 
     return LoopWithoutIO, TestLoop
 
 
 def use_glassloop() -> None:
-    """Make asyncio's names give glassloop's loop, and, where they are in use, glassloop's Task and Future."""
+    """Make asyncio's names give glassloop's loop, and its Task and Future where they are in use."""
     loop_without_io, test_loop = _classes_without_io()
     for name in _LOOP_NAMES:
         for owner in (_module("asyncio"), _module("asyncio.unix_events")):
@@ -88,5 +89,24 @@ def use_glassloop() -> None:
     _module("asyncio.base_events").BaseEventLoop = loop_without_io
     _module("test.test_asyncio.utils").TestLoop = test_loop
     if has_native_tasks():
-        _module("asyncio.tasks")._CTask = _module("glassloop._core.task").Task
-        _module("asyncio.futures")._CFuture = _module("glassloop._core.future").Future
+        _use_native_types()
+
+
+def keep_stock_types_in(name: str) -> None:
+    """Leave asyncio's C Task and Future in place while a module's tests run.
+
+    test_graph binds ``asyncio.Future`` to ``futures._CFuture``, and asks whether the loop's tasks are instances
+    of it. Of asyncio's Future they are: glassloop's Task and Future both derive from it, side by side.
+    """
+    module = _module(name)
+    module.setUpModule, module.tearDownModule = _use_stock_types, _use_native_types
+
+
+def _use_native_types() -> None:
+    _module("asyncio.tasks")._CTask = _module("glassloop._core.task").Task
+    _module("asyncio.futures")._CFuture = _module("glassloop._core.future").Future
+
+
+def _use_stock_types() -> None:
+    _module("asyncio.tasks")._CTask = _module("_asyncio").Task
+    _module("asyncio.futures")._CFuture = _module("_asyncio").Future

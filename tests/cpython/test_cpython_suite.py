@@ -11,7 +11,7 @@ import pytest
 
 from . import run, swap
 
-pytestmark = pytest.mark.cpython
+pytestmark = [pytest.mark.cpython, pytest.mark.timeout(300)]
 
 MODULES = run.modules()
 # What runs on asyncio's own Task too. The other modules are about I/O, and would only do the same once more.
@@ -29,7 +29,7 @@ TASK_MODULES = (
     "test_timeouts",
     "test_waitfor",
 )
-TIMEOUT_S = 110
+TIMEOUT_S = 280
 
 
 def _runs() -> list[tuple[str, str]]:

@@ -5,11 +5,9 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
-# Not derived from asyncio.Handle, but it names that as its __class__: isinstance() holds.
+# Not derived from asyncio.Handle, but it names that as its __class__: isinstance() holds. Its _args and _cancelled
+# are read-only properties, which asyncio's stubs do not allow to be said.
 class Handle(asyncio.Handle):
-    _args: tuple[Any, ...]
-    _cancelled: bool
-    _source_traceback: traceback.StackSummary | None
     def __init__(
         self,
         callback: Callable[..., object],
@@ -30,3 +28,7 @@ class Handle(asyncio.Handle):
     def _loop(self) -> asyncio.AbstractEventLoop: ...
     @property
     def _repr(self) -> str | None: ...
+    @property
+    def _source_traceback(self) -> traceback.StackSummary | None: ...
+    @_source_traceback.setter
+    def _source_traceback(self, traceback: traceback.StackSummary | None) -> None: ...

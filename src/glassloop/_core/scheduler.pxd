@@ -33,6 +33,8 @@ cdef class Scheduler:
     cdef PyObject *current          # the running task of ours, borrowed; up to CPython 3.13 (see current.py)
     cdef bint current_published     # asyncio's dict of current tasks has it
     cdef Py_hash_t address_hash
+    cdef list batch_enders          # IOSources that want to hear of the end of the ready batch
+    cdef size_t left_in_batch       # how many entries of the running ready batch are still to run; 0 between batches
     cdef bint run_until_stopped     # what _run_once does: one turn, or turns until the loop is stopped
     cdef bint polling               # a thread that makes something ready must wake the poller
     cdef uint64_t polled_at_ticks, released_at_ticks
@@ -44,6 +46,7 @@ cdef class Scheduler:
     cdef double timeout(self) except? -2
     cdef int fire_timers(self) except -1
     cdef int run_ready(self) except -1
+    cdef int end_batch(self) except -1
     cdef int run_entry(self, PyObject *entry, int kind) except -1
     cdef int adopt(self, callback, PyObject **arguments, Py_ssize_t count) except -1
     cdef Handle make_ready(self, callback, PyObject **arguments, Py_ssize_t count, context)

@@ -60,6 +60,7 @@ class Scheduler:
     def __cinit__(self):
         self.ready = ReadyQueue()
         self.timers = TimerHeap()
+        self.batch_enders = []
         self.clock = self.timer_clock = Clock()
         self.address_hash = cython.cast(cython.Py_hash_t, cython.cast(uintptr_t, cython.cast(cython.pointer(PyObject), self)) >> 4)
 
@@ -164,18 +165,34 @@ class Scheduler:
         # Only what was ready when the batch began: a callback that re-schedules itself cannot starve I/O.
         left: cython.size_t = ready_count(self.ready)
         entry: uintptr_t
-        if self._debug:
-            run_ready_in_debug_mode(self, left)
-            return 0
-        # The queue may also be emptied from within: a callback may close the loop, or run it again.
         ready: ReadyQueue = self.ready
-        while left != 0 and ready_count(ready) != 0:
-            left -= 1
-            entry = ready_pop(ready)
-            running = cython.cast(object, entry_object(entry))
-            Py_DECREF(running)  # the local variable holds its own reference now
-            self.run_entry(entry_object(entry), entry_kind(entry))
-            running = None  # what is done is freed now, not with the next one
+        try:
+            if self._debug:
+                run_ready_in_debug_mode(self, left)
+                return 0
+            # The queue may also be emptied from within: a callback may close the loop, or run it again.
+            while left != 0 and ready_count(ready) != 0:
+                left -= 1
+                self.left_in_batch = left
+                entry = ready_pop(ready)
+                running = cython.cast(object, entry_object(entry))
+                Py_DECREF(running)  # the local variable holds its own reference now
+                self.run_entry(entry_object(entry), entry_kind(entry))
+                running = None  # what is done is freed now, not with the next one
+        finally:
+            self.left_in_batch = 0
+            if self.batch_enders:
+                self.end_batch()
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def end_batch(self) -> cython.int:
+        source: IOSource
+        enders: list = self.batch_enders
+        self.batch_enders = []
+        for source in enders:
+            source.on_batch_end()
         return 0
 
     @cython.cfunc

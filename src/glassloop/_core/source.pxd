@@ -16,6 +16,7 @@ cdef class IOSource:
     cdef int run(self) except -1
     cdef int on_readable(self) except -1
     cdef int on_writable(self) except -1
+    cdef int on_batch_end(self) except -1
 
 
 cdef class Poller:

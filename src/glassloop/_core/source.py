@@ -35,6 +35,12 @@ class IOSource:
     def on_writable(self) -> cython.int:
         return 0
 
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def on_batch_end(self) -> cython.int:
+        """The ready batch is over in which the source asked to hear of that (``Scheduler.call_at_batch_end``)."""
+        return 0
+
 
 @cython.cclass
 class Poller:

@@ -6,6 +6,7 @@ cdef class StreamTransport(SocketTransport):
     cdef object held            # what a protocol's method wrote first while it runs: bytes, or None
     cdef object empty_waiter    # a future of sendfile()'s: done once nothing is queued
     cdef bint corked            # a protocol's method is running: its writes leave together when it returns
+    cdef bint deferred          # what was written goes out at the end of the ready batch
     cdef bint buffered          # the protocol is a BufferedProtocol
     cdef readonly bint _eof     # write_eof() was called
     cdef bint eof_sent

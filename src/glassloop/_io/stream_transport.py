@@ -2,7 +2,8 @@
 
 How it writes: what a protocol's own method (``data_received`` and its kin) writes is held and leaves in one
 system call when the method returns, or at once from 64 KiB on; a header and a body become one packet. Anywhere
-else ``write`` tries ``send`` at once. What the kernel does not take is queued by reference.
+else ``write`` tries ``send`` at once, but for small writes on a busy loop, which leave when the ready batch ends.
+What the kernel does not take is queued by reference.
 
 How it reads: one ``recv`` for each readiness, into one buffer for all, then one ``bytes``. A connection that
 waits for data owns no buffer.
@@ -39,6 +40,11 @@ from glassloop._io.write_queue import WriteQueue
 RECEIVE_SIZE = cython.declare(cython.Py_ssize_t, 256 * 1024)
 # A protocol's method may write as much before it is sent while the method still runs.
 CORK_SIZE = cython.declare(cython.Py_ssize_t, 64 * 1024)
+
+# A task's write of up to so many bytes may wait for the end of the ready batch.
+DEFER_SIZE = cython.declare(cython.Py_ssize_t, 16 * 1024)
+# ... as long as so many entries of the batch are still to run.
+DEFER_WHILE_LEFT = cython.declare(cython.size_t, 4)
 
 # One buffer for all connections: between recv and the copy nothing else runs. Made when first needed.
 _receive_buffer = cython.declare(cython.p_char, cython.NULL)
@@ -254,7 +260,10 @@ class StreamTransport(SocketTransport):
                 logger.warning("socket.send() raised exception.")
             self.lost_writes += 1
             return 0
-        if self.corked:
+        if not self.corked and self.held is None and self.queue is None and may_defer(self, data):
+            self.deferred = True
+            self.loop.batch_enders.append(self)
+        if self.corked or self.deferred:
             if self.held is None and self.queue is None:
                 self.held = immutable(data, 0)
                 if PyBytes_GET_SIZE(self.held) >= CORK_SIZE:
@@ -304,6 +313,16 @@ class StreamTransport(SocketTransport):
         if self.held is None and self.watched & WRITABLE:
             return 0  # the poller will tell when there is room
         return self.flush(False)
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def on_batch_end(self) -> cython.int:
+        self.deferred = False
+        if self.lost_writes or self.fd < 0 or self.corked:
+            return 0
+        if self.held is not None or (self.queue is not None and not self.watched & WRITABLE):
+            return self.flush(False)
+        return 0
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
@@ -419,9 +438,21 @@ class StreamTransport(SocketTransport):
 
 @cython.cfunc
 @cython.exceptval(-1, check=False)
+def may_defer(transport: StreamTransport, data: object) -> cython.int:
+    """Whether a write by a task, not by the protocol's own method, may wait for the end of the ready batch.
+
+    Only on a busy loop, which has more to run in this batch: many connections' answers then leave one after the
+    other, and whoever receives them wakes once, not each time. A program that writes and then blocks in the same
+    step, as tests do, is not kept waiting.
+    """
+    return transport.loop.left_in_batch >= DEFER_WHILE_LEFT and byte_size(data) <= DEFER_SIZE
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
 def send_held(transport: StreamTransport) -> cython.int:
     """Before anybody looks at the buffer, or throws it away: hand the kernel what only waits for a method's end."""
-    if transport.held is not None or (transport.corked and transport.queue is not None):
+    if transport.held is not None or ((transport.corked or transport.deferred) and transport.queue is not None):
         if not transport.lost_writes:
             transport.flush(False)
     return 0

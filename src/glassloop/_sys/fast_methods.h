@@ -71,15 +71,15 @@ GLASSLOOP_METHOD(glassloop_call_at, GLASSLOOP_CALL_AT)
 #define GLASSLOOP_FLAGS METH_FASTCALL | METH_KEYWORDS
 static PyMethodDef glassloop_methods[4] = {
     {"call_soon", (PyCFunction)(void (*)(void))glassloop_call_soon, GLASSLOOP_FLAGS,
-     "call_soon($self, callback, /, *args, context=None)\n--\n\n"
+     "call_soon($self, callback, *args, context=None)\n--\n\n"
      "Call callback(*args) in the next turn, after what is ready already."},
     {"call_soon_threadsafe", (PyCFunction)(void (*)(void))glassloop_call_soon_threadsafe, GLASSLOOP_FLAGS,
-     "call_soon_threadsafe($self, callback, /, *args, context=None)\n--\n\nLike call_soon, from any thread."},
+     "call_soon_threadsafe($self, callback, *args, context=None)\n--\n\nLike call_soon, from any thread."},
     {"call_later", (PyCFunction)(void (*)(void))glassloop_call_later, GLASSLOOP_FLAGS,
-     "call_later($self, delay, callback, /, *args, context=None)\n--\n\n"
+     "call_later($self, delay, callback, *args, context=None)\n--\n\n"
      "Call callback(*args) once delay seconds have passed."},
     {"call_at", (PyCFunction)(void (*)(void))glassloop_call_at, GLASSLOOP_FLAGS,
-     "call_at($self, when, callback, /, *args, context=None)\n--\n\n"
+     "call_at($self, when, callback, *args, context=None)\n--\n\n"
      "Call callback(*args) once loop.time() has reached when."},
 };
 
