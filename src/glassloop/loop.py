@@ -46,6 +46,7 @@ class EventLoop(Engine, asyncio.SelectorEventLoop):
         self._use_poller(selector)
 
     def close(self) -> None:
+        """Close the loop, which must not be running, and forget all that was scheduled."""
         super().close()
         self._forget_timers()
 

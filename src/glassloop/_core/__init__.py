@@ -34,7 +34,7 @@ def _choose_scheduler() -> tuple[type[Scheduler], str, str]:
 _engine, _tasks_in_use, _reason = _choose_scheduler()
 
 if TYPE_CHECKING:
-    # A base class must be known before the program runs: it is taken for the usual one, which has all of both.
+    # A base class must be known before the program runs: this is the usual one, which has all there is.
     from glassloop._core.native import NativeScheduler as Engine
 else:
     Engine = _engine

@@ -27,7 +27,7 @@ def enter_task_otherwise(scheduler: Scheduler, task: cython.pointer(PyObject)) -
         Py_INCREF(cython.cast(object, task))
         running_task()[0] = task
         return 0
-    # Another step of this loop is under way: a nested run. Whoever nests takes the outer task out of the dict.
+    # Another step of this loop is under way: a nested run. Who nests takes the outer task out of the dict.
     if not scheduler.current_published or scheduler in _current_tasks:
         refuse(task, cython.cast(object, scheduler.current))
     scheduler.current = task
@@ -64,7 +64,8 @@ def leave_task_otherwise(scheduler: Scheduler, task: cython.pointer(PyObject)) -
 @cython.exceptval(-1, check=False)
 def refuse(task: cython.pointer(PyObject), running: object) -> cython.int:
     raise RuntimeError(
-        f"Cannot enter into task {cython.cast(object, task)!r} while another task {running!r} is being executed."
+        f"Cannot enter into task {cython.cast(object, task)!r} "
+        f"while another task {running!r} is being executed."
     )
 
 

@@ -38,8 +38,6 @@ class Future(StockFuture):
 def future_new(loop: object) -> Future:
     """A pending future of the loop, made without ``__init__``."""
     allocated: cython.pointer(PyObject) = allocate_future()
-    if allocated is cython.NULL:
-        raise MemoryError("no memory for a future")
     future: Future = cython.cast(Future, allocated)
     Py_DECREF(future)  # the local variable holds its own reference now
     Py_INCREF(loop)
@@ -69,7 +67,7 @@ def future_set_result(future: cython.pointer(PyObject), result: object) -> cytho
 @cython.cfunc
 @cython.exceptval(-1, check=False)
 def future_wake_waiters(future: cython.pointer(PyObject)) -> cython.int:
-    """Make ready who waits for this future, which is done and whose loop is a Scheduler: in the order of their coming."""
+    """Make ready who waits for this future, in the order of coming. It is done; its loop is a Scheduler."""
     fields: cython.pointer(FutureFields) = future_fields(future)
     loop: object = cython.cast(object, fields.loop)
     callback: cython.pointer(PyObject) = fields.callback0

@@ -11,8 +11,12 @@ cdef extern from "handle_object.h":
         PyObject *source_traceback
         PyObject *text
         bint cancelled
-    int handle_set_slots "glassloop_handle_set_slots"(PyObject *handle_type, PyObject *instance, HandleFields *fields) except -1
-    PyObject *handle_allocate "glassloop_handle_new"(PyObject *loop, PyObject *callback, PyObject **arguments, Py_ssize_t count, PyObject *context) except? NULL
+    int handle_set_slots "glassloop_handle_set_slots"(
+        PyObject *handle_type, PyObject *instance, HandleFields *fields
+    ) except -1
+    PyObject *handle_allocate "glassloop_handle_new"(
+        PyObject *loop, PyObject *callback, PyObject **arguments, Py_ssize_t count, PyObject *context
+    ) except? NULL
     PyObject *handle_call "glassloop_handle_call"(HandleFields *fields) noexcept
 
 
@@ -25,4 +29,6 @@ cdef class Handle:
 
 
 # A new reference. Steals the reference to the context.
-cdef PyObject *handle_new(PyObject *loop, PyObject *callback, PyObject **arguments, Py_ssize_t count, PyObject *context) except? NULL
+cdef PyObject *handle_new(
+    PyObject *loop, PyObject *callback, PyObject **arguments, Py_ssize_t count, PyObject *context
+) except? NULL

@@ -1,6 +1,7 @@
 """Handle: a callback that was scheduled, with asyncio's own interface.
 
-It names ``asyncio.Handle`` as its ``__class__``, so ``isinstance`` holds, and asyncio's own code writes its repr.
+It names ``asyncio.Handle`` as its ``__class__``, so that ``isinstance`` holds. asyncio's own code writes
+its repr.
 """
 
 import asyncio
@@ -106,8 +107,8 @@ class Handle:
     @cython.cfunc
     @cython.exceptval(-1, check=False)
     def run(self) -> cython.int:
-        """Call the callback. SystemExit and KeyboardInterrupt go to the caller, the rest to the exception handler."""
-        if self.fields.cancelled:
+        """Call the callback. SystemExit and KeyboardInterrupt go on, the rest is the exception handler's."""
+        if self.fields.cancelled or self.fields.callback is cython.NULL:
             return 0
         result: cython.pointer(PyObject) = handle_call(cython.address(self.fields))
         if result is cython.NULL:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
-# Not derived from asyncio.Handle, but it names that as its __class__: isinstance() holds. Its _args and _cancelled
-# are read-only properties, which asyncio's stubs do not allow to be said.
+# Not derived from asyncio.Handle, but it names that as its __class__: isinstance() holds. _args and
+# _cancelled are read-only here; asyncio's stubs, where they are variables, do not allow that to be said.
 class Handle(asyncio.Handle):
     def __init__(
         self,

@@ -108,7 +108,7 @@ def futures_fault() -> object:
 
 
 def fault() -> str | None:
-    """What differs between this interpreter and the layout that glassloop was built for; None where all agrees."""
+    """What differs between this interpreter and the layout that glassloop was built for; None for nothing."""
     if asyncio.Task is not _asyncio.Task or asyncio.Future is not _asyncio.Future:
         return "asyncio uses another Task or Future than CPython's own"
     return task_fault() or futures_fault()

@@ -1,8 +1,8 @@
-"""NativeScheduler: the scheduler whose tasks and futures are glassloop's own, proven to fit this interpreter."""
+"""NativeScheduler: the scheduler whose tasks and futures are glassloop's own. They were proven to fit."""
 
 import asyncio
 import weakref
-from asyncio import futures, tasks
+from asyncio import futures
 
 import _asyncio
 import cython
@@ -14,7 +14,6 @@ from cython.cimports.glassloop._core.task import adopt_callback, task_new, task_
 from cython.cimports.glassloop._sys.asyncio_types import PENDING, TaskTail, tail_unlink, task_of
 from cython.cimports.glassloop._sys.calls import is_exactly, take_exception
 
-from glassloop._core import layout
 from glassloop._core.future import Future
 from glassloop._core.scheduler import Scheduler
 from glassloop._core.task import Task
@@ -24,7 +23,7 @@ _set_result_unless_cancelled = cython.declare(object, futures._set_result_unless
 
 @cython.cclass
 class NativeScheduler(Scheduler):
-    def __cinit__(self):
+    def __cinit__(self) -> None:
         self.unfinished.next = self.unfinished.previous = cython.address(self.unfinished)
         self.direct = type(self).call_soon is Scheduler.call_soon
 
@@ -32,7 +31,7 @@ class NativeScheduler(Scheduler):
         super().__init__(selector)
         _loops.add(self)
 
-    def __dealloc__(self):
+    def __dealloc__(self) -> None:
         while self.unfinished.next is not cython.address(self.unfinished):
             tail_unlink(self.unfinished.next)
 
@@ -56,7 +55,7 @@ class NativeScheduler(Scheduler):
     def adopt(
         self, callback: object, arguments: cython.pointer(cython.pointer(PyObject)), count: cython.Py_ssize_t
     ) -> cython.int:
-        return adopt_callback(self, callback, arguments, count)
+        return adopt_callback(self, callback, arguments, count, cython.address(self.unfinished))
 
     def create_future(self) -> asyncio.Future:
         """A future attached to this loop."""
@@ -88,7 +87,7 @@ class NativeScheduler(Scheduler):
 @cython.cfunc
 @cython.exceptval(-1, check=False)
 def report_step(scheduler: NativeScheduler, entry: cython.pointer(PyObject)) -> cython.int:
-    """A step failed with the exception that is set: SystemExit and KeyboardInterrupt go on, the rest is reported."""
+    """A step failed with the exception that is set. SystemExit and KeyboardInterrupt go on, all else ends."""
     exc = cython.cast(object, take_exception())
     Py_DECREF(exc)  # the local variable holds its own reference now
     if isinstance(exc, (SystemExit, KeyboardInterrupt)):
@@ -121,7 +120,7 @@ _loops = cython.declare(object, weakref.WeakSet())
 
 
 class _TasksOfAllLoops(weakref.WeakSet):
-    """asyncio's set of tasks (up to 3.13), with the tasks that glassloop's loops keep in lists of their own."""
+    """asyncio's set of tasks (up to 3.13), with those that glassloop's loops keep in lists of their own."""
 
     def __iter__(self) -> object:
         yield from super().__iter__()

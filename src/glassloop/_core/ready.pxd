@@ -9,6 +9,7 @@ cdef extern from "gc_slots.h":
         size_t head
         size_t tail
         size_t mask
+        size_t reserved
     void set_ring_slots "glassloop_set_ring_slots"(PyObject *ring_type, PyObject *instance, Ring *ring) noexcept
     int ring_clear "glassloop_clear_ring"(PyObject *queue) noexcept
 
@@ -36,7 +37,8 @@ cdef inline size_t ready_count(ReadyQueue queue) noexcept:
 
 
 cdef inline int ready_push(ReadyQueue queue, PyObject *entry, EntryKind kind) except -1:
-    if queue.ring.tail - queue.ring.head > queue.ring.mask:
+    """MemoryError where the ring cannot grow; then nothing has changed."""
+    if queue.ring.tail - queue.ring.head + queue.ring.reserved > queue.ring.mask:
         queue.grow()
     Py_INCREF(<object>entry)
     queue.ring.slots[queue.ring.tail & queue.ring.mask] = <uintptr_t>entry | <uintptr_t>kind
@@ -44,10 +46,26 @@ cdef inline int ready_push(ReadyQueue queue, PyObject *entry, EntryKind kind) ex
     return 0
 
 
+cdef inline int ready_reserve(ReadyQueue queue) except -1:
+    """Keep a slot free for a new task, which is in the ring once at most: waking it can then never fail."""
+    if queue.ring.tail - queue.ring.head + queue.ring.reserved > queue.ring.mask:
+        queue.grow()
+    queue.ring.reserved += 1
+    return 0
+
+
+cdef inline int ready_push_reserved(ReadyQueue queue, PyObject *task) except -1:
+    """Push a task into the slot that is kept for it."""
+    if queue.ring.reserved != 0:
+        queue.ring.reserved -= 1
+    return ready_push(queue, task, TASK)
+
+
 cdef inline uintptr_t ready_pop(ReadyQueue queue) noexcept:
     """An entry whose reference the caller now owns. The queue must not be empty."""
     cdef uintptr_t entry = queue.ring.slots[queue.ring.head & queue.ring.mask]
     queue.ring.head += 1
+    queue.ring.reserved += (entry & 3) == TASK  # its slot is kept for the task's next time
     return entry
 
 

@@ -17,14 +17,14 @@ INITIAL_CAPACITY = cython.declare(cython.size_t, 64)
 @cython.final
 @cython.cclass
 class ReadyQueue:
-    def __cinit__(self):
+    def __cinit__(self) -> None:
         self.ring.slots = slots_new(INITIAL_CAPACITY)
         if self.ring.slots is cython.NULL:
             raise MemoryError("no memory for the ready queue")
         self.ring.head = self.ring.tail = 0
         self.ring.mask = INITIAL_CAPACITY - 1
 
-    def __dealloc__(self):
+    def __dealloc__(self) -> None:
         if self.ring.slots is not cython.NULL:
             ring_clear(cython.cast(cython.pointer(PyObject), self))
             PyMem_Free(self.ring.slots)

@@ -15,11 +15,10 @@ from asyncio.log import logger
 
 import _asyncio
 import cython
-from cython.cimports.cpython.ref import Py_DECREF, Py_INCREF, PyObject
+from cython.cimports.cpython.ref import Py_DECREF, PyObject
 from cython.cimports.glassloop._core.clock import ticks, ticks_per_20_us
 from cython.cimports.glassloop._core.handle import handle_new
 from cython.cimports.glassloop._core.ready import (
-    FOREIGN,
     HANDLE,
     SOURCE,
     entry_kind,
@@ -29,7 +28,15 @@ from cython.cimports.glassloop._core.ready import (
     ready_push,
 )
 from cython.cimports.glassloop._core.source import IOSource
-from cython.cimports.glassloop._core.timers import TimerHandle, heap_count, heap_deadline, heap_pop, heap_push, timer_new
+from cython.cimports.glassloop._core.timers import (
+    TimerHandle,
+    heap_count,
+    heap_deadline,
+    heap_first,
+    heap_pop,
+    heap_push,
+    timer_new,
+)
 from cython.cimports.glassloop._sys.calls import (
     PyErr_CheckSignals,
     PyFunction_Check,
@@ -57,7 +64,7 @@ GIL_RELEASE_INTERVAL_TICKS = cython.declare(uint64_t, 50 * ticks_per_20_us())
 class Scheduler:
     """The engine below ``EventLoop``, which is also an ``asyncio.SelectorEventLoop``."""
 
-    def __cinit__(self):
+    def __cinit__(self) -> None:
         self.ready = ReadyQueue()
         self.timers = TimerHeap()
         self.batch_enders = []
@@ -152,11 +159,11 @@ class Scheduler:
     def fire_timers(self) -> cython.int:
         """Make every timer that is due ready: never early, in the order of their deadlines."""
         now: cython.double
-        timer: TimerHandle
         now = self.timer_clock.read()
         while heap_count(self.timers) != 0 and heap_deadline(self.timers) <= now:
-            timer = heap_pop(self.timers)
-            ready_push(self.ready, cython.cast(cython.pointer(PyObject), timer), HANDLE)
+            # Pushed before it leaves the heap: without memory it stays there, and fires in a later turn.
+            ready_push(self.ready, heap_first(self.timers), HANDLE)
+            heap_pop(self.timers)
         return 0
 
     @cython.cfunc
@@ -191,8 +198,15 @@ class Scheduler:
         source: IOSource
         enders: list = self.batch_enders
         self.batch_enders = []
-        for source in enders:
-            source.on_batch_end()
+        i: cython.Py_ssize_t
+        for i in range(len(enders)):
+            source = enders[i]
+            try:
+                source.on_batch_end()
+            except BaseException:
+                # KeyboardInterrupt, say: the others' turn comes when the next batch ends.
+                self.batch_enders = enders[i + 1 :] + self.batch_enders
+                raise
         return 0
 
     @cython.cfunc

@@ -16,7 +16,7 @@ class IOSource:
     @cython.cfunc
     @cython.exceptval(-1, check=False)
     def run(self) -> cython.int:
-        """Handle the events that occurred and are still watched: a source may have lost interest meanwhile."""
+        """Handle the events that occurred and are still watched: it may have lost interest meanwhile."""
         events: cython.uint = self.occurred
         self.occurred = 0
         if events & self.watched & READABLE:
@@ -38,7 +38,7 @@ class IOSource:
     @cython.cfunc
     @cython.exceptval(-1, check=False)
     def on_batch_end(self) -> cython.int:
-        """The ready batch is over in which the source asked to hear of that (``Scheduler.call_at_batch_end``)."""
+        """The ready batch is over, as the source asked to be told (``Scheduler.batch_enders``)."""
         return 0
 
 
@@ -55,7 +55,7 @@ class Poller:
     @cython.cfunc
     @cython.exceptval(-1, check=False)
     def harvest(self, ready: ReadyQueue, timeout: cython.double) -> cython.int:
-        """Wait at most this many seconds (negative: for ever) and push what has events onto the ready queue."""
+        """Wait at most so many seconds (negative: for ever) and push what has events onto the ready queue."""
         raise NotImplementedError
 
     @cython.cfunc

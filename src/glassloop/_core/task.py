@@ -17,6 +17,7 @@ from cython.cimports.cpython.ref import Py_CLEAR, Py_DECREF, Py_INCREF, Py_XDECR
 from cython.cimports.glassloop._core import future as future_module
 from cython.cimports.glassloop._core.current import enter_task, leave_task
 from cython.cimports.glassloop._core.future import Future, future_wake_waiters, named_callbacks
+from cython.cimports.glassloop._core.ready import ready_reserve
 from cython.cimports.glassloop._core.scheduler import Scheduler
 from cython.cimports.glassloop._core.task_state import (
     CREATED,
@@ -129,15 +130,13 @@ CAUSES = cython.declare(tuple, ("CREATED", "YIELDED", "FUTURE_DONE", "THROWN"))
 def task_new(
     loop: Scheduler, coro: object, name: object, context: object, unfinished: cython.pointer(TaskTail)
 ) -> Task:
-    """A task that is ready for its first step, made without ``__init__``; ``unfinished`` is the loop's ring of tasks."""
+    """A task that is ready for its first step, made without ``__init__``; joins the ring ``unfinished``."""
     global _tasks_made
     if not PyCoro_CheckExact(coro) and not asyncio.iscoroutine(coro):
         raise TypeError(f"a coroutine was expected, got {coro!r}")
     if name is not None:
         name = str(name)
     allocated: cython.pointer(PyObject) = allocate_task()
-    if allocated is cython.NULL:
-        raise MemoryError("no memory for a task")
     task: Task = cython.cast(Task, allocated)
     Py_DECREF(task)  # the local variable holds its own reference now
     fields: cython.pointer(TaskFields) = task_fields(allocated)
@@ -157,12 +156,13 @@ def task_new(
     if name is not None:
         Py_INCREF(name)
         fields.name = cython.cast(cython.pointer(PyObject), name)
+    ready_reserve(loop.ready)
+    tail_link(unfinished, tail_of(allocated), cython.address(loop.ready.ring.reserved))
     if _REGISTERS:
         _register_task(task)
     task_becomes_ready(loop.ready, allocated, CREATED)
     # Only now that it will run: a task that never ran must not complain of having been destroyed.
     fields.log_destroy_pending = 1
-    tail_link(unfinished, tail_of(allocated))
     return task
 
 
@@ -208,7 +208,7 @@ def wake_and_step(task: cython.pointer(PyObject), future: object, in_context: cy
 @cython.cfunc
 @cython.exceptval(-1, check=False)
 def step(task: cython.pointer(PyObject), error: object, in_context: cython.bint) -> cython.int:
-    """Run the coroutine until it awaits; ``error`` is thrown into it. ``in_context``: the task's context is entered."""
+    """Run the coroutine until it awaits; ``error`` is thrown into it. ``in_context``: its context is set."""
     fields: cython.pointer(TaskFields) = task_fields(task)
     waiter: cython.pointer(PyObject)
     result: cython.pointer(PyObject) = cython.NULL
@@ -384,7 +384,10 @@ def park_on_other(task: cython.pointer(PyObject), yielded: object) -> cython.int
     blocking = getattr(yielded, "_asyncio_future_blocking", None)
     if blocking is None:
         if inspect.isgenerator(yielded):
-            text = f"yield was used instead of yield from for generator in task {cython.cast(object, task)!r} with {yielded!r}"
+            text = (
+                "yield was used instead of yield from for generator in task "
+                f"{cython.cast(object, task)!r} with {yielded!r}"
+            )
         else:
             text = f"Task got bad yield: {yielded!r}"
         return throw_soon(task, text)
@@ -462,7 +465,11 @@ def is_known_future(thing: cython.pointer(PyObject)) -> cython.bint:
 @cython.cfunc
 @cython.exceptval(-1, check=False)
 def adopt_callback(
-    loop: Scheduler, callback: object, arguments: cython.pointer(cython.pointer(PyObject)), count: cython.Py_ssize_t
+    loop: Scheduler,
+    callback: object,
+    arguments: cython.pointer(cython.pointer(PyObject)),
+    count: cython.Py_ssize_t,
+    unfinished: cython.pointer(TaskTail),
 ) -> cython.int:
     """1 if this is the wake-up or the first step of a task of ours, which now lies in the queue itself."""
     task: cython.pointer(PyObject) = cython.NULL
@@ -474,6 +481,9 @@ def adopt_callback(
         task = step_wrapper_task(callback_pointer)
         if task is cython.NULL or not is_instance(task, cython.cast(cython.pointer(PyObject), Task)):
             return 0
+        if tail_of(task).next is cython.NULL:
+            ready_reserve(loop.ready)
+            tail_link(unfinished, tail_of(task), cython.address(loop.ready.ring.reserved))
         task_becomes_ready(loop.ready, task, CREATED)
         return 1
     elif is_instance(callback_pointer, cython.cast(cython.pointer(PyObject), Task)):

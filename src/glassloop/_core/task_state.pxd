@@ -8,7 +8,7 @@
 # What a WAITING task waits for is its stock field `waiter`.
 from cpython.ref cimport PyObject
 
-from glassloop._core.ready cimport TASK, ReadyQueue, ready_push
+from glassloop._core.ready cimport ReadyQueue, ready_push_reserved
 from glassloop._sys.asyncio_types cimport TaskTail, tail_of, tail_unlink
 
 cdef enum TaskState:
@@ -26,7 +26,7 @@ cdef enum Cause:
 
 cdef inline int task_becomes_ready(ReadyQueue ready, PyObject *task, Cause cause) except -1:
     cdef TaskTail *tail = tail_of(task)
-    ready_push(ready, task, TASK)
+    ready_push_reserved(ready, task)
     tail.run_state = <unsigned char>READY
     tail.cause = <unsigned char>cause
     return 0

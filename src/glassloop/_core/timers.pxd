@@ -13,7 +13,9 @@ cdef extern from "gc_slots.h":
         HeapSlot *slots
         Py_ssize_t count
         Py_ssize_t capacity
-    void set_heap_slots "glassloop_set_heap_slots"(PyObject *heap_type, PyObject *instance, Heap *heap, int (*clear)(PyObject *) noexcept) noexcept
+    void set_heap_slots "glassloop_set_heap_slots"(
+        PyObject *heap_type, PyObject *instance, Heap *heap, int (*clear)(PyObject *) noexcept
+    ) noexcept
 
 
 cdef class TimerHandle(Handle):
@@ -38,7 +40,12 @@ cdef inline double heap_deadline(TimerHeap timers) noexcept:
     return timers.heap.slots[0].deadline
 
 
+cdef inline PyObject *heap_first(TimerHeap timers) noexcept:
+    """The timer with the earliest deadline (borrowed). The heap must not be empty."""
+    return timers.heap.slots[0].timer
+
+
 cdef int heap_push(TimerHeap timers, TimerHandle timer) except -1
-cdef TimerHandle heap_pop(TimerHeap timers)
+cdef int heap_pop(TimerHeap timers) except -1
 # Steals the reference to the context.
 cdef TimerHandle timer_new(loop, double when, callback, PyObject **arguments, Py_ssize_t count, PyObject *context)

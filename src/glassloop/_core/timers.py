@@ -1,8 +1,8 @@
-"""Timers: TimerHandle, and the heap of what is to run later, earliest deadline first, equal
-deadlines in the order of their making.
+"""Timers: TimerHandle, and the heap of what is to run later.
 
-A 4-ary heap of (deadline, order, handle) that owns one reference to each handle. A handle knows its place,
-so that a cancelled timer leaves at once and holds nothing.
+The earliest deadline comes first, equal ones in the order of their making. It is a 4-ary heap of (deadline,
+order, handle) that owns one reference to each handle. A handle knows its place, so that a cancelled timer
+leaves at once and holds nothing.
 """
 
 import asyncio
@@ -70,7 +70,7 @@ class TimerHandle(Handle):
 @cython.final
 @cython.cclass
 class TimerHeap:
-    def __dealloc__(self):
+    def __dealloc__(self) -> None:
         forget_all(self)
         PyMem_Free(self.heap.slots)
 
@@ -140,11 +140,11 @@ def heap_push(timers: TimerHeap, timer: TimerHandle) -> cython.int:
 
 
 @cython.cfunc
-def heap_pop(timers: TimerHeap) -> TimerHandle:
+@cython.exceptval(-1, check=False)
+def heap_pop(timers: TimerHeap) -> cython.int:
     """Take the earliest timer out. The heap must not be empty."""
-    timer: TimerHandle = cython.cast(TimerHandle, timers.heap.slots[0].timer)
     remove(timers, 0)
-    return timer
+    return 0
 
 
 @cython.cfunc

@@ -32,7 +32,7 @@ def address_pack(address: cython.pointer(Address), size: socklen_t) -> bytes:
 
 @cython.cfunc
 def address_unpack(packed: bytes) -> object:
-    """(host, port), (host, port, flowinfo, scope id), or a path; None for a family that only sockets can show."""
+    """(host, port), (host, port, flowinfo, scope id), or a path; None for a family that sockets must show."""
     address: Address
     text: cython.char[64]
     size: cython.Py_ssize_t = len(packed)

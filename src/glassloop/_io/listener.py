@@ -130,7 +130,7 @@ class Listener(IOSource):
 @cython.cfunc
 @cython.exceptval(-1, check=False)
 def accept_failed(listener: Listener) -> cython.int:
-    """No descriptors, or no memory: pause accepting for a second, for the kernel would report it again and again."""
+    """No descriptors, or no memory: accept again in a second. The kernel would report it in every turn."""
     number: cython.int = errno
     error = OSError(number, os.strerror(number))
     if number == EMFILE or number == ENFILE or number == ENOBUFS or number == ENOMEM:

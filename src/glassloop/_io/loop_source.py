@@ -12,7 +12,7 @@ class LoopSource(IOSource):
     @cython.cfunc
     @cython.exceptval(-1, check=False)
     def set_watched(self, events: uint32_t) -> cython.int:
-        """Have the poller report these events; on a selector that is not ours, by asyncio's readers and writers."""
+        """Have the poller report these events; on a foreign selector, by asyncio's readers and writers."""
         changed: uint32_t = events ^ self.watched
         if changed == 0:
             return 0

@@ -56,7 +56,7 @@ class EpollCore(Poller):
         if self.epoll_fd < 0:
             raise OSError(c_errno, os.strerror(c_errno))
 
-    def __dealloc__(self):
+    def __dealloc__(self) -> None:
         release_owners(self)
         PyMem_Free(self.owners)
         close_fds(self)
@@ -178,7 +178,7 @@ class EpollCore(Poller):
         return 0
 
     def attach(self, process_events: object, ready: ReadyQueue) -> None:
-        """Serve a loop: its ``_process_events`` takes what is registered under a selectors key, ``ready`` the rest."""
+        """Serve a loop: its ``_process_events`` takes what has a selectors key, ``ready`` the rest."""
         self.process_events = process_events
         self.ready = ready
 
@@ -335,5 +335,5 @@ def _rebuild_all() -> None:
         poller.rebuild()
 
 
-# The kernel shares an epoll set with the child of a fork: what the child changes in it, the parent would feel.
+# The kernel shares an epoll set with the child of a fork: what the child changes in it, the parent feels.
 os.register_at_fork(after_in_child=_rebuild_all)

@@ -1,9 +1,9 @@
 """StreamTransport: a connected TCP or Unix stream socket, beneath a Protocol or BufferedProtocol.
 
 How it writes: what a protocol's own method (``data_received`` and its kin) writes is held and leaves in one
-system call when the method returns, or at once from 64 KiB on; a header and a body become one packet. Anywhere
-else ``write`` tries ``send`` at once, but for small writes on a busy loop, which leave when the ready batch ends.
-What the kernel does not take is queued by reference.
+system call when the method returns, or at once from 64 KiB on; a header and a body become one packet.
+Anywhere else ``write`` tries ``send`` at once, but for small writes on a busy loop, which leave when the
+ready batch ends. What the kernel does not take is queued by reference.
 
 How it reads: one ``recv`` for each readiness, into one buffer for all, then one ``bytes``. A connection that
 waits for data owns no buffer.
@@ -441,9 +441,9 @@ class StreamTransport(SocketTransport):
 def may_defer(transport: StreamTransport, data: object) -> cython.int:
     """Whether a write by a task, not by the protocol's own method, may wait for the end of the ready batch.
 
-    Only on a busy loop, which has more to run in this batch: many connections' answers then leave one after the
-    other, and whoever receives them wakes once, not each time. A program that writes and then blocks in the same
-    step, as tests do, is not kept waiting.
+    Only on a busy loop, which has more to run in this batch: many connections' answers then leave one after
+    the other, and whoever receives them wakes once, not each time. A program that writes and then blocks in
+    the same step, as tests do, is not kept waiting.
     """
     return transport.loop.left_in_batch >= DEFER_WHILE_LEFT and byte_size(data) <= DEFER_SIZE
 
@@ -451,7 +451,7 @@ def may_defer(transport: StreamTransport, data: object) -> cython.int:
 @cython.cfunc
 @cython.exceptval(-1, check=False)
 def send_held(transport: StreamTransport) -> cython.int:
-    """Before anybody looks at the buffer, or throws it away: hand the kernel what only waits for a method's end."""
+    """Before anybody looks at the buffer, or drops it: hand the kernel what only waits for a method's end."""
     if transport.held is not None or ((transport.corked or transport.deferred) and transport.queue is not None):
         if not transport.lost_writes:
             transport.flush(False)

@@ -25,7 +25,6 @@ from cython.cimports.glassloop._sys.socket import socket_close
 
 from glassloop._core.scheduler import Scheduler
 from glassloop._io.loop_source import LoopSource
-from glassloop._io.write_queue import WriteQueue
 
 # Up to 3.12 a Server counts its connections, from then on it keeps them.
 _SERVER_TAKES_TRANSPORT = cython.declare(
@@ -113,7 +112,7 @@ class SocketTransport(LoopSource):
         return self.lost_writes
 
     def get_extra_info(self, name: str, default: object = None) -> object:
-        """What is known of the connection: ``socket``, ``sockname``, ``peername``, and what its maker added."""
+        """What is known of the connection: ``socket``, ``sockname``, ``peername``, what its maker added."""
         if name == "socket":
             if self.socket_info is None and self.fd >= 0:
                 self.socket_info = trsock.TransportSocket(open_socket(self))
@@ -383,8 +382,8 @@ def call_protocol(
 ) -> cython.int:
     """Call a method of the protocol's in the transport's context.
 
-    CALLED with a new reference in ``result``, or RAISED with one in ``error``. SystemExit and KeyboardInterrupt
-    go to the caller.
+    CALLED with a new reference in ``result``, or RAISED with one in ``error``. SystemExit and
+    KeyboardInterrupt go to the caller.
     """
     context: cython.pointer(PyObject) = cython.cast(cython.pointer(PyObject), transport.context)
     # References of the call's own: the protocol may replace itself, or drop the transport.

@@ -1,14 +1,14 @@
 """The write queue: what was written and is not sent yet. ``bytes`` are kept by reference, never copied.
 
-Of anything mutable only the unsent tail is copied, at once: its owner may change it after ``write()`` returned.
+Of anything mutable only the unsent tail is copied, at once: its owner may change it after ``write()``.
 """
 
 import os
 
 import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cython.cimports.glassloop._sys.files import write_chunks
 from cython.cimports.glassloop._sys.socket import iovec, socket_send, socket_send_chunks
-from cython.cimports.glassloop._sys.files import write_chunks, write_data
 from cython.cimports.libc.errno import EAGAIN, EINTR, errno
 
 # As many chunks go into one system call.

@@ -75,6 +75,7 @@ enum { GLASSLOOP_PENDING = 0, GLASSLOOP_CANCELLED = 1, GLASSLOOP_FINISHED = 2 };
 /* What our Task adds behind the stock one. */
 typedef struct GlassloopTaskTail {
     struct GlassloopTaskTail *previous, *next; /* in the loop's ring of unfinished tasks; NULL when not in it */
+    size_t *reserved; /* the loop's count of slots kept in its ready queue: one is this task's while it is linked */
     uint64_t id;
     uint8_t run_state, cause;
 } GlassloopTaskTail;
@@ -87,7 +88,8 @@ static inline PyObject *glassloop_task_of(GlassloopTaskTail *tail) {
     return (PyObject *)((char *)tail - sizeof(GlassloopTaskObject));
 }
 
-static inline void glassloop_link(GlassloopTaskTail *ring, GlassloopTaskTail *tail) {
+static inline void glassloop_link(GlassloopTaskTail *ring, GlassloopTaskTail *tail, size_t *reserved) {
+    tail->reserved = reserved;
     tail->previous = ring->previous;
     tail->next = ring;
     ring->previous->next = tail;
@@ -99,6 +101,7 @@ static inline void glassloop_unlink(GlassloopTaskTail *tail) {
         tail->next->previous = tail->previous;
         tail->previous->next = tail->next;
         tail->next = tail->previous = NULL;
+        if (*tail->reserved > 0) --*tail->reserved;
     }
 }
 

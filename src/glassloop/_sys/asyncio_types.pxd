@@ -49,7 +49,7 @@ cdef extern from "asyncio_layout.h":
 
     TaskTail *tail_of "glassloop_tail"(PyObject *task) noexcept
     PyObject *task_of "glassloop_task_of"(TaskTail *tail) noexcept
-    void tail_link "glassloop_link"(TaskTail *ring, TaskTail *tail) noexcept
+    void tail_link "glassloop_link"(TaskTail *ring, TaskTail *tail, size_t *reserved) noexcept
     void tail_unlink "glassloop_unlink"(TaskTail *tail) noexcept
 
     bint awaited_by_add "glassloop_awaited_by_add"(PyObject *future, PyObject *task, bint known) noexcept
@@ -58,13 +58,18 @@ cdef extern from "asyncio_layout.h":
     int coro_send "glassloop_send"(PyObject *coro, PyObject **result) noexcept
     int coro_throw "glassloop_throw"(PyObject *coro, name, exception, PyObject **result) noexcept
 
-    PyObject *allocate_future "glassloop_new_future"() noexcept
-    PyObject *allocate_task "glassloop_new_task"() noexcept
+    PyObject *allocate_future "glassloop_new_future"() except NULL
+    PyObject *allocate_task "glassloop_new_task"() except NULL
     int set_future_slots "glassloop_set_future_slots"(PyObject *future_type) except -1
     int set_task_slots "glassloop_set_task_slots"(PyObject *task_type) except -1
 
-    const char *layout_fault "glassloop_layout_fault"(PyObject *task, PyObject *loop, PyObject *coro, PyObject *name, PyObject *context) noexcept
-    const char *future_fault "glassloop_future_fault"(PyObject *future, PyObject *callback, PyObject *context, PyObject *result, PyObject *exception, int state, int blocking, int log_tb) noexcept
+    const char *layout_fault "glassloop_layout_fault"(
+        PyObject *task, PyObject *loop, PyObject *coro, PyObject *name, PyObject *context
+    ) noexcept
+    const char *future_fault "glassloop_future_fault"(
+        PyObject *future, PyObject *callback, PyObject *context, PyObject *result, PyObject *exception,
+        int state, int blocking, int log_tb
+    ) noexcept
     bint has_dict "glassloop_has_dict"(PyObject *object) noexcept
     bint has_weakrefs "glassloop_has_weakrefs"(PyObject *object) noexcept
 

@@ -18,6 +18,8 @@ cdef extern from "calls.h":
     bint is_exactly "glassloop_is_type"(PyObject *object, PyObject *type) noexcept
     bint is_instance "glassloop_is_instance"(PyObject *object, PyObject *type) noexcept
     PyObject *call "glassloop_call"(PyObject *callback, PyObject *args) noexcept
-    PyObject *call_in_context "glassloop_call_in_context"(PyObject *context, PyObject *callback, PyObject *args) noexcept
+    PyObject *call_in_context "glassloop_call_in_context"(
+        PyObject *context, PyObject *callback, PyObject *args
+    ) noexcept
     PyObject *call_method "glassloop_call_method"(PyObject *receiver, PyObject *name, PyObject *argument) noexcept
     PyObject *take_exception "glassloop_take_exception"() noexcept

@@ -14,7 +14,7 @@ cdef extern from *:
     #ifndef SYS_epoll_pwait2
     #define SYS_epoll_pwait2 441 /* the same on every architecture */
     #endif
-    /* epoll_wait(2) with a time-out in nanoseconds; the system call by number, for C libraries older than glibc 2.35. */
+    /* epoll_wait(2) with a time-out in nanoseconds; called by number, for C libraries older than glibc 2.35. */
     static inline int glassloop_epoll_pwait2(int epfd, struct epoll_event *batch, int capacity, int64_t timeout_ns) {
         struct { int64_t seconds, nanoseconds; } timeout = {timeout_ns / 1000000000, timeout_ns % 1000000000};
         return (int)syscall(SYS_epoll_pwait2, epfd, batch, capacity, timeout_ns < 0 ? NULL : &timeout, NULL, 0);
@@ -47,7 +47,10 @@ cdef inline int epoll_set(int epfd, int op, int fd, uint32_t events) noexcept no
 
 
 cdef inline int epoll_harvest(int epfd, epoll_event *batch, int capacity, long long timeout_ns) noexcept nogil:
-    """How many events were put into batch, or the negative errno. Never early; rounded up to milliseconds before Linux 5.11."""
+    """How many events were put into batch, or the negative errno.
+
+    It never returns early. Before Linux 5.11 the time-out is rounded up to milliseconds.
+    """
     cdef int count
     cdef long long timeout_ms
     if timeout_ns != 0:

@@ -12,6 +12,7 @@ typedef struct {
     size_t head;      /* next to run */
     size_t tail;      /* next free */
     size_t mask;      /* capacity - 1; the capacity is a power of two */
+    size_t reserved;  /* slots kept free: one for each unfinished task that is not in the ring */
 } GlassloopRing;
 
 typedef struct {
@@ -40,8 +41,9 @@ static int glassloop_traverse_ring(PyObject *self, visitproc visit, void *arg) {
 static int glassloop_clear_ring(PyObject *self) {
     GlassloopRing *ring = (GlassloopRing *)((char *)self + glassloop_offset);
     while (ring->head != ring->tail) { /* out of the ring before it is dropped: a destructor may push */
-        PyObject *entry = (PyObject *)(ring->slots[ring->head++ & ring->mask] & ~(uintptr_t)3);
-        Py_DECREF(entry);
+        uintptr_t entry = ring->slots[ring->head++ & ring->mask];
+        if ((entry & 3) == 1) ring->reserved++; /* a task: it may come again */
+        Py_DECREF((PyObject *)(entry & ~(uintptr_t)3));
     }
     return 0;
 }

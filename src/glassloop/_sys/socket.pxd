@@ -95,7 +95,9 @@ cdef extern from *:
     ssize_t socket_send "glassloop_send"(int fd, const void *data, size_t size) nogil
     ssize_t socket_send_chunks "glassloop_send_chunks"(int fd, iovec *chunks, int count) nogil
     ssize_t socket_recv "glassloop_recv"(int fd, void *data, size_t size) nogil
-    ssize_t socket_recv_from "glassloop_recv_from"(int fd, void *data, size_t size, Address *sender, socklen_t *sender_size) nogil
+    ssize_t socket_recv_from "glassloop_recv_from"(
+        int fd, void *data, size_t size, Address *sender, socklen_t *sender_size
+    ) nogil
     int socket_shutdown "shutdown"(int fd, int how) nogil
     int socket_close "close"(int fd) nogil
     const char *inet_ntop(int family, const void *source, char *text, socklen_t size) nogil

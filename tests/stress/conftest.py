@@ -1,0 +1,7 @@
+"""The marker of the stress tests that take gigabytes or many seconds."""
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes gigabytes or many seconds; left out of the sanitizer's run")
