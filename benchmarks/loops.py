@@ -36,6 +36,6 @@ def missing_reason(name: str) -> str | None:
     """Return why the named loop cannot take part in this environment, or None where it can."""
     try:
         make_loop(name).close()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the reason
         return f"{type(error).__name__}: {error}"
     return None

@@ -8,7 +8,7 @@ Needs gunicorn, uvicorn (0.36 or later) and uvicorn-worker: ``pip install glassl
 from typing import Any, ClassVar
 
 try:
-    from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped, unused-ignore]
+    from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]  # it has no types
 except ImportError as error:
     raise ImportError(
         f"glassloop.gunicorn needs gunicorn, uvicorn and uvicorn-worker ({error}): "
@@ -17,7 +17,7 @@ except ImportError as error:
     ) from error
 
 
-class GlassWorker(UvicornWorker):  # type: ignore[misc, unused-ignore]
+class GlassWorker(UvicornWorker):  # type: ignore[misc]  # so its base is Any
     """uvicorn's worker for gunicorn, with glassloop's event loop."""
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {

@@ -381,20 +381,6 @@ def test_sleep(run: Run) -> None:
     run(main())
 
 
-def test_concurrent_sleeps_end_in_order(run: Run) -> None:
-    async def main() -> None:
-        trace: list[int] = []
-
-        async def child(number: int) -> None:
-            await asyncio.sleep(0.001 * number)
-            trace.append(number)
-
-        await asyncio.gather(*(child(number) for number in (5, 3, 8, 1, 9, 2)))
-        assert trace == [1, 2, 3, 5, 8, 9]
-
-    run(main())
-
-
 def test_a_cancelled_sleep_leaves_nothing_behind(run: Run) -> None:
     async def main() -> None:
         class Thing: ...

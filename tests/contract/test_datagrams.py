@@ -109,7 +109,9 @@ def test_the_type(run: Run) -> None:
     run(main())
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio's own is a DatagramTransport since Python 3.12")
+@pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="asyncio's own is a DatagramTransport since Python 3.12"
+)
 def test_a_datagram_transport_is_one(run: Run) -> None:
     async def main() -> None:
         transport, _ = await endpoint()

@@ -113,7 +113,7 @@ def test_two_loops_in_two_threads_do_not_mix() -> None:
     def run() -> None:
         try:
             glassloop.run(main())
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001 - it is handed to the test
             errors.append(exc)
 
     threads = [threading.Thread(target=run) for _ in range(4)]
@@ -172,7 +172,7 @@ def test_a_task_in_a_task_is_refused_as_on_asyncio() -> None:
         await asyncio.sleep(0)
         errors: list[str] = []
         loop.set_exception_handler(lambda _loop, context: errors.append(str(context["exception"])))
-        wakeup = future._callbacks[0][0]  # type: ignore[attr-defined]
+        wakeup = future._callbacks[0][0]
         future.set_result(None)
         try:
             wakeup(future)

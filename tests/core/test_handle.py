@@ -55,9 +55,7 @@ def test_running_a_cancelled_handle_by_hand_does_no_harm(
     assert ran == []
 
 
-def test_a_handle_without_init_does_no_harm(
-    loop: glassloop.EventLoop, errors: list[dict[str, Any]]
-) -> None:
+def test_a_handle_without_init_does_no_harm(loop: glassloop.EventLoop, errors: list[dict[str, Any]]) -> None:
     """Python can make one; nothing may crash."""
     for type_ in (type(loop.call_soon(list)), type(loop.call_later(1, list))):
         handle: Any = type_.__new__(type_)
@@ -155,5 +153,5 @@ def test_a_recycled_handle_is_as_new(loop: glassloop.EventLoop) -> None:
             run_turn(loop)
             handle = make(list)
             assert not handle.cancelled()
-            assert handle._source_traceback is None  # type: ignore[attr-defined]
+            assert handle._source_traceback is None
             run_turn(loop)

@@ -30,13 +30,19 @@ STATE_WRITERS = re.compile(r"\b(?:run_state|cause)\s*=(?!=)")
 
 def engine_files() -> Iterator[Path]:
     for layer in sorted(BELOW):
-        yield from sorted(path for path in (SOURCES / layer).iterdir() if path.suffix in {".py", ".pxd", ".h"})
+        yield from sorted(
+            path for path in (SOURCES / layer).iterdir() if path.suffix in {".py", ".pxd", ".h"}
+        )
 
 
 def without_comments(path: Path) -> str:
     """The source without comments and docstrings, with its lines in place."""
     text = path.read_text()
-    text = re.sub(r'""".*?"""', lambda found: "\n" * found[0].count("\n"), text, flags=re.DOTALL) if path.suffix == ".py" else text
+    text = (
+        re.sub(r'""".*?"""', lambda found: "\n" * found[0].count("\n"), text, flags=re.DOTALL)
+        if path.suffix == ".py"
+        else text
+    )
     if path.suffix == ".h":
         return re.sub(r"/\*.*?\*/", lambda found: "\n" * found[0].count("\n"), text, flags=re.DOTALL)
     return re.sub(r"#(?!include|define|if|el|end).*", "", text)
@@ -44,7 +50,9 @@ def without_comments(path: Path) -> str:
 
 def imported_layers(path: Path) -> Iterator[tuple[int, str]]:
     """(line, layer) for each part of glassloop that this file imports, by ``import`` or ``cimport``."""
-    pattern = re.compile(r"^\s*(?:from|import|cimport)\s+(?:cython\.cimports\.)?glassloop(?:\.(\w+))?\b(?:.*\bimport\s+(\w+))?")
+    pattern = re.compile(
+        r"^\s*(?:from|import|cimport)\s+(?:cython\.cimports\.)?glassloop(?:\.(\w+))?\b(?:.*\bimport\s+(\w+))?"
+    )
     for number, line in enumerate(without_comments(path).splitlines(), 1):
         if found := pattern.match(line):
             yield number, found[1] or found[2] or "glassloop"
@@ -55,8 +63,9 @@ def test_imports_run_downwards(path: Path) -> None:
     layer = path.parent.name
     for line, imported in imported_layers(path):
         assert imported in BELOW[layer] | {layer}, (
-            f"{path.name}:{line} imports glassloop.{imported}, which lies above {layer}. Move what both need down, "
-            f"or pass it in as an argument; {layer} may import {sorted(BELOW[layer]) or 'nothing of glassloop'}."
+            f"{path.name}:{line} imports glassloop.{imported}, which lies above {layer}. Move what both need "
+            "down, or pass it in as an argument; "
+            f"{layer} may import {sorted(BELOW[layer]) or 'nothing of glassloop'}."
         )
 
 
@@ -67,7 +76,8 @@ def test_the_import_check_sees_imports(tmp_path: Path) -> None:
     probe = tmp_path / "probe.py"
     probe.write_text(
         "from glassloop import cli\nimport glassloop.glass.reader\n"
-        "    from cython.cimports.glassloop._io.poller import EpollCore\nfrom glassloop.top.model import Model\n"
+        "    from cython.cimports.glassloop._io.poller import EpollCore\n"
+        "from glassloop.top.model import Model\n"
     )
     assert [layer for _, layer in imported_layers(probe)] == ["cli", "glass", "_io", "top"]
 
@@ -88,7 +98,12 @@ def test_only_the_clock_reads_the_time() -> None:
 
 def test_the_clock_check_sees_clocks() -> None:
     assert CLOCKS.search(without_comments(SOURCES / "_core" / "clock.pxd"))
-    for line in ("import time", "time.monotonic()", "time.perf_counter_ns()", "clock_gettime(CLOCK_MONOTONIC, &t)"):
+    for line in (
+        "import time",
+        "time.monotonic()",
+        "time.perf_counter_ns()",
+        "clock_gettime(CLOCK_MONOTONIC, &t)",
+    ):
         assert CLOCKS.search(line)
     assert not CLOCKS.search("from asyncio import timeouts") and not CLOCKS.search("loop.time()")
 
@@ -100,7 +115,7 @@ def test_one_file_writes_a_task_s_state() -> None:
         if STATE_WRITERS.search(without_comments(path))
     }
     assert writers == {"_core/task_state.pxd"}, (
-        "A task's run_state and cause are written by the transitions of _core/task_state.pxd and nowhere else: "
+        "A task's run_state and cause are written by the transitions of _core/task_state.pxd, nowhere else: "
         f"call one of those, or add one there. Written in {sorted(writers)}."
     )
 
@@ -136,7 +151,9 @@ def function_body(path: Path, name: str) -> str:
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and node.name == name:
-            return "\n".join(ast.unparse(statement) for statement in node.body if not _is_docstring(statement))
+            return "\n".join(
+                ast.unparse(statement) for statement in node.body if not _is_docstring(statement)
+            )
     raise AssertionError(f"{path.name} has no function {name}")
 
 
@@ -155,7 +172,9 @@ def test_a_turn_reads_as_the_list_of_its_phases() -> None:
 @pytest.mark.parametrize("path", sorted((SOURCES / "_io").glob("*poller*.py")), ids=lambda path: path.name)
 def test_a_poller_runs_no_callback(path: Path) -> None:
     text = without_comments(path)
-    calls = re.findall(r"\b(?:source|handle|key\.data)\w*(?:\.\w+)*\.(run|_run|on_readable|on_writable)\(", text)
+    calls = re.findall(
+        r"\b(?:source|handle|key\.data)\w*(?:\.\w+)*\.(run|_run|on_readable|on_writable)\(", text
+    )
     assert calls == [], "A poller fills a batch and runs nothing: push the source onto the ready queue."
 
 
@@ -182,4 +201,6 @@ def test_every_python_file_is_installed() -> None:
     for path in sorted(SOURCES.rglob("*.py")):
         if path.parent.name in ("_core", "_io") and path.name != "__init__.py":
             continue
-        assert f"'{path.name}'" in meson, f"meson.build does not install {path.relative_to(SOURCES)}: name it there"
+        assert f"'{path.name}'" in meson, (
+            f"meson.build does not install {path.relative_to(SOURCES)}: name it there"
+        )

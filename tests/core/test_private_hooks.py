@@ -1,6 +1,6 @@
 """asyncio's private hooks that glassloop overrides or calls: on this Python they still are what it relies on.
 
-When a new Python fails here, look at what changed in asyncio, teach glassloop/loop.py about it, then this table.
+When a new Python fails here, look at what changed in asyncio; teach glassloop/loop.py, then this table.
 """
 
 import asyncio
@@ -129,10 +129,14 @@ def test_our_override_takes_all_that_asyncio_may_give(name: str) -> None:
     try:
         ours = inspect.signature(mine)
     except ValueError:  # compiled, with no signature to look at
-        assert name in vars(glassloop._core.Engine) or any(name in vars(base) for base in glassloop._core.Engine.__mro__)
+        assert name in vars(glassloop._core.Engine) or any(
+            name in vars(base) for base in glassloop._core.Engine.__mro__
+        )
         return
     takes_any_keyword = any(parameter.kind is parameter.VAR_KEYWORD for parameter in ours.parameters.values())
-    takes_any_position = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in ours.parameters.values())
+    takes_any_position = any(
+        parameter.kind is parameter.VAR_POSITIONAL for parameter in ours.parameters.values()
+    )
     for parameter in theirs.parameters.values():
         if parameter.name not in ours.parameters:
             assert takes_any_keyword or takes_any_position, f"{name} must take asyncio's {parameter.name}"
@@ -153,7 +157,8 @@ def test_a_server_s_bookkeeping() -> None:
 
 
 def test_the_waiter_s_setter() -> None:
-    assert list(inspect.signature(futures._set_result_unless_cancelled).parameters) == ["fut", "result"]
+    setter = futures._set_result_unless_cancelled  # type: ignore[attr-defined]  # private
+    assert list(inspect.signature(setter).parameters) == ["fut", "result"]
 
 
 def test_the_callback_formatter() -> None:
@@ -173,7 +178,15 @@ def test_the_transports_that_ours_stand_for() -> None:
 
 def test_the_tls_protocol() -> None:
     parameters = list(inspect.signature(sslproto.SSLProtocol.__init__).parameters)
-    assert parameters[:7] == ["self", "loop", "app_protocol", "sslcontext", "waiter", "server_side", "server_hostname"]
+    assert parameters[:7] == [
+        "self",
+        "loop",
+        "app_protocol",
+        "sslcontext",
+        "waiter",
+        "server_side",
+        "server_hostname",
+    ]
     assert {"ssl_handshake_timeout", "ssl_shutdown_timeout"} <= set(parameters)
 
 
@@ -190,10 +203,18 @@ def test_the_constants() -> None:
 
 
 def test_the_attributes_that_inherited_code_keeps_on_a_loop() -> None:
-    """asyncio's own constructor and methods read and write these; the engine gives some of them a home of its own."""
+    """asyncio's own methods read and write these; the engine gives some of them a home of its own."""
     loop = asyncio.SelectorEventLoop()
     try:
-        for name in ("_ready", "_scheduled", "_stopping", "_closed", "_debug", "_current_handle", "_task_factory"):
+        for name in (
+            "_ready",
+            "_scheduled",
+            "_stopping",
+            "_closed",
+            "_debug",
+            "_current_handle",
+            "_task_factory",
+        ):
             assert hasattr(loop, name), f"asyncio's loop has no {name} any more"
         for name in ("_selector", "_transports", "_clock_resolution", "_thread_id", "slow_callback_duration"):
             assert hasattr(loop, name), f"asyncio's loop has no {name} any more"
@@ -204,9 +225,13 @@ def test_the_attributes_that_inherited_code_keeps_on_a_loop() -> None:
 def test_sources_of_tasks() -> None:
     import _asyncio
 
-    assert callable(_asyncio._register_task) and callable(_asyncio._enter_task) and callable(_asyncio._leave_task)
+    assert (
+        callable(_asyncio._register_task)
+        and callable(_asyncio._enter_task)
+        and callable(_asyncio._leave_task)
+    )
     if sys.version_info < (3, 14):
-        assert type(_asyncio._current_tasks) is dict
+        assert type(_asyncio._current_tasks) is dict  # type: ignore[attr-defined]  # private
     else:
         assert callable(_asyncio._swap_current_task)
 

@@ -1,4 +1,4 @@
-"""ReadyQueue: first in, first out, over every growth and every turn of the ring; nothing lost, nothing kept."""
+"""ReadyQueue: first in, first out, over every growth and every turn of the ring; nothing lost or kept."""
 
 import asyncio
 import gc

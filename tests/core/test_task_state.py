@@ -204,7 +204,7 @@ def test_a_sleeping_task_waits(loop: glassloop.EventLoop) -> None:
 
 
 def test_a_task_that_runs_the_whole_loop_s_life(loop: glassloop.EventLoop) -> None:
-    """Every observation of many tasks is one of the allowed pairs, and agrees with what asyncio's fields say."""
+    """Each observation of many tasks is one of the allowed pairs and agrees with asyncio's fields."""
     futures: list[asyncio.Future[None]] = [loop.create_future() for _ in range(5)]
 
     async def main(number: int) -> None:

@@ -1,4 +1,4 @@
-"""TimerHeap and TimerHandle: deadline order, ties in the order of making, and cancelled timers gone at once."""
+"""TimerHeap and TimerHandle: deadline order, ties in the order of making, cancelled timers gone at once."""
 
 import asyncio
 import gc
@@ -125,7 +125,13 @@ def test_a_timer_is_freed_when_it_has_run(loop: FixedTimeLoop) -> None:
 def test_a_timer_may_cancel_those_that_are_due_with_it(loop: FixedTimeLoop) -> None:
     ran: list[str] = []
     later: list[TimerHandle] = []
-    loop.call_at(0, lambda: (ran.append("first"), [timer.cancel() for timer in later]))
+
+    def first() -> None:
+        ran.append("first")
+        for timer in later:
+            timer.cancel()
+
+    loop.call_at(0, first)
     later += [loop.call_at(0, ran.append, "due with it"), loop.call_at(5, ran.append, "due later")]
     run_turn(loop)
     loop.now = 9.0

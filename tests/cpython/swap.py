@@ -70,7 +70,7 @@ def _classes_without_io() -> tuple[type, type]:
         """The tests' own clock and turn, on glassloop's engine."""
 
         # TestLoop counts on call_later() calling the call_at() that it overrides.
-        call_later = asyncio.BaseEventLoop.call_later
+        call_later = asyncio.BaseEventLoop.call_later  # type: ignore[assignment]  # it makes stock handles
 
     return LoopWithoutIO, TestLoop
 
@@ -95,8 +95,8 @@ def use_glassloop() -> None:
 def keep_stock_types_in(name: str) -> None:
     """Leave asyncio's C Task and Future in place while a module's tests run.
 
-    test_graph binds ``asyncio.Future`` to ``futures._CFuture``, and asks whether the loop's tasks are instances
-    of it. Of asyncio's Future they are: glassloop's Task and Future both derive from it, side by side.
+    test_graph binds ``asyncio.Future`` to ``futures._CFuture``, and asks whether the loop's tasks are
+    instances of it. Of asyncio's Future they are: glassloop's Task and Future derive from it, side by side.
     """
     module = _module(name)
     module.setUpModule, module.tearDownModule = _use_stock_types, _use_native_types

@@ -113,6 +113,15 @@ async def connect(server: Postgres, **options: Any) -> Any:
     return await asyncpg.connect(**(arguments | options))
 
 
+SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'PgSleep'"
+
+
+async def until_sleeping(observer: Any, pid: int) -> None:
+    """Wait until a server process runs pg_sleep(): it forgets a wish to cancel that comes between messages."""
+    while not await observer.fetchval(SLEEPING, pid):
+        await asyncio.sleep(0.001)
+
+
 def test_values_go_there_and_back(run: Run, postgres: Postgres) -> None:
     async def main() -> None:
         connection = await connect(postgres)
@@ -239,22 +248,23 @@ def test_a_query_that_is_given_up_leaves_the_connection_usable(
 ) -> None:
     async def main() -> None:
         connection, observer = await connect(postgres), await connect(postgres)
-        sleeping = (
-            "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(1000)' AND state = 'active'"
-        )
+        pid = connection.get_server_pid()
+        limit = asyncio.timeout(None)
+
+        async def sleep() -> None:
+            async with limit:
+                await connection.fetch("SELECT pg_sleep(1000)")
+
+        query = asyncio.create_task(sleep())
+        await until_sleeping(observer, pid)
         if how == "timeout":
-            with pytest.raises(TimeoutError):
-                await connection.fetch("SELECT pg_sleep(1000)", timeout=0.05)
+            limit.reschedule(asyncio.get_running_loop().time())
         else:
-            query = asyncio.ensure_future(connection.fetch("SELECT pg_sleep(1000)"))
-            while not await observer.fetchval(sleeping):
-                await asyncio.sleep(0.001)
             query.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await query
+        with pytest.raises(TimeoutError if how == "timeout" else asyncio.CancelledError):
+            await query
         assert await connection.fetchval("SELECT 42") == 42
-        while await observer.fetchval(sleeping):
-            await asyncio.sleep(0.001)
+        assert not await observer.fetchval(SLEEPING, pid)
         await connection.close()
         await observer.close()
 
@@ -267,7 +277,7 @@ def test_a_server_that_ends_the_connection(run: Run, postgres: Postgres) -> None
         lost = asyncio.Event()
         victim.add_termination_listener(lambda _connection: lost.set())
         query = asyncio.ensure_future(victim.fetch("SELECT pg_sleep(1000)"))
-        await asyncio.sleep(0)
+        await until_sleeping(killer, victim.get_server_pid())
         assert await killer.fetchval("SELECT pg_terminate_backend($1)", victim.get_server_pid())
         # Which of them depends on whether the end of the connection comes with the server's last words.
         with pytest.raises((asyncpg.AdminShutdownError, asyncpg.ConnectionDoesNotExistError)):

@@ -187,9 +187,10 @@ def test_a_command_that_is_given_up_leaves_the_client_usable(run: Run, server: S
                 async with asyncio.timeout(0.02):
                     await connection.blpop("queue", timeout=0)
             assert await connection.ping()
-        async with client(server, socket_timeout=0.05, retry=None) as connection:
-            with pytest.raises(errors_of_redis.TimeoutError):
-                await connection.blpop("queue", timeout=0)
+        connection = redis.Redis(host="127.0.0.1", port=server.port, socket_timeout=0.05, retry=None)
+        with pytest.raises(errors_of_redis.TimeoutError):
+            await connection.blpop("queue", timeout=0)
+        await connection.aclose()
 
     run(main())
 

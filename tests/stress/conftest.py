@@ -4,4 +4,4 @@ import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes gigabytes or many seconds; left out of the sanitizer's run")
+    config.addinivalue_line("markers", "slow: gigabytes or many seconds; not in the sanitizer's run")

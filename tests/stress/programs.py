@@ -36,7 +36,7 @@ class OrderedSet(dict[Any, None]):
 
 
 class OrderedTaskGroup(asyncio.TaskGroup):
-    """A task group that cancels its tasks in the order of their making: asyncio's set has them in any order."""
+    """A task group that cancels its tasks in the order of their making; asyncio's set has any order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -150,7 +150,7 @@ class Interpreter:
 
     async def do_spawn(self, index: int, body: Body) -> str | None:
         task = self.spawn(body)
-        return task and task.get_name()
+        return None if task is None else task.get_name()
 
     async def do_cancel_task(self, _index: int, number: int) -> bool:
         return self.tasks[number % len(self.tasks)].cancel(f"message {number}")
@@ -234,7 +234,7 @@ class Interpreter:
         async with self.condition:
             self.condition.notify()
 
-    async def do_wait_notified(self, _index: int) -> bool:
+    async def do_wait_notified(self, _index: int) -> object:
         async with self.condition:
             return await self.condition.wait()
 
@@ -287,7 +287,7 @@ class Interpreter:
     async def do_catch(self, index: int, body: Body, cancels_too: bool) -> object:
         try:
             await self.execute(index, body)
-        except (Failure, RuntimeError, asyncio.TimeoutError) as exc:
+        except (Failure, RuntimeError, TimeoutError) as exc:
             return repr(exc)
         except asyncio.CancelledError as exc:
             if not cancels_too:

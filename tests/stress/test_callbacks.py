@@ -304,36 +304,36 @@ def test_what_others_wrote_leaves_though_a_callback_interrupts_the_turn(loop: gl
         transport.abort()
 
 
-def test_a_server_may_be_closed_from_anywhere(loop: glassloop.EventLoop) -> None:
+@pytest.mark.parametrize("where", ["factory", "connection_made", "data_received"])
+def test_a_server_may_be_closed_from_anywhere(loop: glassloop.EventLoop, where: str) -> None:
     """From connection_made, in the middle of a batch of accepted connections; from the protocol factory."""
-    for where in ("factory", "connection_made", "data_received"):
-        made: list[Calls] = []
+    made: list[Calls] = []
 
-        def close_server(_calls: object) -> None:
-            server.close()  # noqa: B023
+    def close_server(_calls: object) -> None:
+        server.close()
 
-        def factory() -> Calls:
-            if where == "factory":  # noqa: B023
-                close_server(None)  # noqa: B023
-            made.append(Calls(where, close_server))  # noqa: B023
-            return made[-1]
+    def factory() -> Calls:
+        if where == "factory":
+            close_server(None)
+        made.append(Calls(where, close_server))
+        return made[-1]
 
-        server = loop.run_until_complete(loop.create_server(factory, "127.0.0.1", 0))
-        address = server.sockets[0].getsockname()
-        clients = [socket.create_connection(address) for _ in range(5)]
-        for client in clients:
-            with contextlib.suppress(OSError):
-                client.send(b"hello")
-        run_turn(loop, 10)
-        assert made and not server.is_serving()
-        for client in clients:
-            client.close()
-        run_turn(loop, 5)
-        for calls in made:
-            if calls.transport is not None:
-                calls.transport.abort()
-        run_turn(loop, 3)
-        assert all(calls.lost for calls in made if calls.transport is not None)
+    server = loop.run_until_complete(loop.create_server(factory, "127.0.0.1", 0))
+    address = server.sockets[0].getsockname()
+    clients = [socket.create_connection(address) for _ in range(5)]
+    for client in clients:
+        with contextlib.suppress(OSError):
+            client.send(b"hello")
+    run_turn(loop, 10)
+    assert made and not server.is_serving()
+    for client in clients:
+        client.close()
+    run_turn(loop, 5)
+    for calls in made:
+        if calls.transport is not None:
+            calls.transport.abort()
+    run_turn(loop, 3)
+    assert all(calls.lost for calls in made if calls.transport is not None)
 
 
 def test_a_factory_that_raises_closes_its_connection_and_no_other(loop: glassloop.EventLoop) -> None:

@@ -51,7 +51,8 @@ STORM = """
         address = server.sockets[0].getsockname()
         try:
             async with asyncio.timeout(60):
-                results = await asyncio.gather(*(client(address) for _ in range(8)), *(ticks() for _ in range(8)))
+                work = [*(client(address) for _ in range(8)), *(ticks() for _ in range(8))]
+                results = await asyncio.gather(*work)
                 while signals + handled < 50:
                     await asyncio.sleep(0.001)
         finally:
@@ -280,5 +281,5 @@ WRITE_AND_LEAVE = """
 
 
 def test_what_was_written_is_sent_though_the_process_ends_at_once() -> None:
-    """asyncio's write() hands small data to the kernel before it returns; programs that exec or _exit count on it."""
+    """asyncio's write() hands it to the kernel before it returns; programs that exec or _exit count on that."""
     assert run_program(WRITE_AND_LEAVE) == "b'the last words'\n"

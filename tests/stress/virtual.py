@@ -9,7 +9,7 @@ import itertools
 import selectors
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any
+from typing import Any, Self
 
 import glassloop
 
@@ -31,7 +31,7 @@ class VirtualTime:
         """Nothing to wake: the loop never waits. (The wake-up of asyncio's would take turns of its own.)"""
 
     def run_until_idle(self: Any) -> None:
-        """Run until nothing is ready and no timer is set. ``stop()`` ends this early, as it does ``run_forever``."""
+        """Run until nothing is ready and no timer is set; ``stop()`` ends this early, as ``run_forever``."""
         if not self.daemon_runs:
             self.daemon_runs = True
             self.call_soon(self.pass_time)
@@ -55,7 +55,7 @@ class Deadline(float):
 
     made = itertools.count()
 
-    def __new__(cls, when: float) -> "Deadline":
+    def __new__(cls, when: float) -> Self:
         self = super().__new__(cls, when)
         self.order = next(cls.made)
         return self
@@ -69,9 +69,9 @@ class Deadline(float):
 
 
 class AsyncioLoop(VirtualTime, asyncio.SelectorEventLoop):
-    """asyncio's own loop. Its heap has no tie-break: equal deadlines get one here, which is glassloop's promise."""
+    """asyncio's own loop. Its heap has no tie-break; here it gets the one that glassloop promises."""
 
-    def call_at(
+    def call_at(  # type: ignore[override] # the arguments need no type of their own here
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         return super().call_at(Deadline(when), callback, *args, context=context)
