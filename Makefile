@@ -36,11 +36,12 @@ bench-smoke: $(BENCH_INSTALLED)  ## check that every benchmark runs and gets rig
 lint: $(LINT_INSTALLED)  ## ruff and cython-lint
 	$(LINT_VENV)/bin/ruff check .
 	$(LINT_VENV)/bin/ruff format --check .
-	$(LINT_VENV)/bin/cython-lint src
+	PATH="$(abspath $(LINT_VENV))/bin:$$PATH" cython-lint src
 
 types: $(LINT_INSTALLED)  ## mypy, and the stubs of the compiled modules against the modules
 	$(LINT_VENV)/bin/mypy
-	$(LINT_VENV)/bin/python -m mypy.stubtest glassloop --allowlist tools/stubtest-allowlist.txt
+	$(LINT_VENV)/bin/python -m mypy.stubtest glassloop --allowlist tools/stubtest-allowlist.txt \
+	  --ignore-unused-allowlist --ignore-disjoint-bases
 
 sanitize:  ## the tests on modules built with AddressSanitizer and UBSan
 	tools/sanitize

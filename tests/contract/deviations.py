@@ -45,6 +45,10 @@ DEVIATIONS: dict[str, Deviation] = {
         asyncio_fails=_a_refused_run_ends_the_outer_one(),
         reason="early releases of Python 3.13 clean up the running loop's state when a nested run is refused",
     ),
+    "test_a_big_file_in_memory_arrives_unchanged": Deviation(
+        asyncio_fails=sys.version_info >= (3, 12),
+        reason="asyncio's sendfile() without the system call reads the next part into a buffer not yet sent",
+    ),
     "test_equal_deadlines_run_in_order_of_making": Deviation(
         asyncio_fails=True,
         reason="asyncio keeps timers in a heap without a tie-break, so equal deadlines come out in any order",

@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from .support import Recorder, Run, attach, pattern, receive_exactly, receive_to_end, shrink_buffers, turns
+from .support import (
+    Recorder,
+    Run,
+    attach,
+    pattern,
+    receive_exactly,
+    receive_to_end,
+    shrink_buffers,
+    turns,
+    until,
+)
 
 Pair = tuple[socket.socket, socket.socket]
 DATA = pattern(400_000)
@@ -94,13 +104,31 @@ def test_a_file_in_memory_falls_back(run: Run, pair: Pair) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         transport = await attach(pair[0], Recorder())
-        receiving = asyncio.create_task(asyncio.to_thread(receive_exactly, pair[1], len(DATA)))
-        assert await loop.sendfile(transport, io.BytesIO(DATA)) == len(DATA)
-        assert await receiving == DATA
+        data = DATA[:100_000]
+        receiving = asyncio.create_task(asyncio.to_thread(receive_exactly, pair[1], len(data)))
+        assert await loop.sendfile(transport, io.BytesIO(data)) == len(data)
+        assert await receiving == data
         with pytest.raises(asyncio.SendfileNotAvailableError):
             await loop.sendfile(transport, io.BytesIO(DATA), fallback=False)
         transport.write(b"goes on")
         assert receive_exactly(pair[1], 7) == b"goes on"
+        transport.close()
+
+    run(main())
+
+
+def test_a_big_file_in_memory_arrives_unchanged(run: Run, pair: Pair) -> None:
+    async def main() -> None:
+        shrink_buffers(*pair)
+        loop = asyncio.get_running_loop()
+        transport = await attach(pair[0], Recorder())
+        data = pattern(1_000_000)
+        sending = asyncio.create_task(loop.sendfile(transport, io.BytesIO(data)))
+        # Nobody reads yet, so parts of it have to wait in the transport while the next are read.
+        await until(lambda: transport.get_write_buffer_size() > 64 * 1024)
+        receiving = asyncio.create_task(asyncio.to_thread(receive_exactly, pair[1], len(data)))
+        assert await sending == len(data)
+        assert await receiving == data
         transport.close()
 
     run(main())

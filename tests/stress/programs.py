@@ -153,7 +153,7 @@ class Interpreter:
         return None if task is None else task.get_name()
 
     async def do_cancel_task(self, _index: int, number: int) -> bool:
-        return self.tasks[number % len(self.tasks)].cancel(f"message {number}")
+        return bool(self.tasks[number % len(self.tasks)].cancel(f"message {number}"))
 
     async def do_uncancel(self, index: int) -> int:
         return self.tasks[index].uncancel()
@@ -182,7 +182,7 @@ class Interpreter:
         self.futures[number].set_exception(Failure(number))
 
     async def do_cancel_future(self, _index: int, number: int) -> bool:
-        return self.futures[number].cancel("message")
+        return bool(self.futures[number].cancel("message"))
 
     async def do_renew(self, _index: int, number: int) -> None:
         self.old_futures.append(self.futures[number])

@@ -222,7 +222,7 @@ def test_an_echo_gives_back_what_it_got(
 @pytest.mark.parametrize("kind", ["epoll", "select"])
 @pytest.mark.parametrize("family", ["tcp", "unix"])
 def test_both_sides_talk_at_once(kind: str, family: str, tmp_path: Path) -> None:
-    """Megabytes in both directions through small buffers, each side a slow reader: neither stops the other."""
+    """Megabytes in both directions through small buffers, each side a slow reader: neither hangs."""
 
     async def main() -> None:
         first, second, server = await connect(

@@ -1,4 +1,4 @@
-"""Nothing is kept, over many rounds: no object, by weak references; no memory, no descriptor, by the system."""
+"""Nothing is kept over many rounds: no object, by weak references; no memory or descriptor, by the system."""
 
 import asyncio
 import gc

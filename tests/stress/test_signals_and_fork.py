@@ -1,5 +1,7 @@
 """Signal storms while tasks and connections run, and forks in the middle of a run."""
 
+import pytest
+
 from .support import run_program
 
 STORM = """
@@ -224,19 +226,37 @@ def test_what_a_child_takes_apart_is_not_the_parent_s() -> None:
 
 
 FORK_AFTER_WRITE = """
-    import asyncio, os, socket
+    import asyncio, os, socket, sys
     import glassloop
 
-    async def main():
-        loop = asyncio.get_running_loop()
-        near, far = socket.socketpair()
-        transport, protocol = await loop.create_connection(asyncio.Protocol, sock=near)
+    def write_and_fork(transport):
         transport.write(b"once ")
         transport.write(b"only ")
         child = os.fork()
         if child == 0:
             raise SystemExit(0)
-        await asyncio.to_thread(os.waitpid, child, 0)
+        children.append(child)
+
+    class Writes(asyncio.Protocol):
+        def connection_made(self, transport):
+            self.transport = transport
+        def data_received(self, data):
+            write_and_fork(self.transport)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        near, far = socket.socketpair()
+        transport, protocol = await loop.create_connection(Writes, sock=near)
+        if sys.argv[1] == "in a protocol's method":
+            far.send(b"now")
+        else:
+            loop.call_soon(write_and_fork, transport)
+        if sys.argv[1] == "on a busy loop":
+            for _ in range(1000):
+                loop.call_soon(int)
+        while not children:
+            await asyncio.sleep(0)
+        await asyncio.to_thread(os.waitpid, children[0], 0)
         transport.write(b"end")
         transport.close()
         await asyncio.sleep(0.01)
@@ -247,12 +267,14 @@ FORK_AFTER_WRITE = """
             received += part
         print(received)
 
+    children = []
     asyncio.Runner(loop_factory=glassloop.new_event_loop).run(main())
 """
 
 
-def test_a_child_does_not_send_once_more_what_the_parent_wrote() -> None:
-    assert run_program(FORK_AFTER_WRITE) == "b'once only end'\n"
+@pytest.mark.parametrize("where", ["on an idle loop", "on a busy loop", "in a protocol's method"])
+def test_a_child_does_not_send_once_more_what_the_parent_wrote(where: str) -> None:
+    assert run_program(FORK_AFTER_WRITE, where) == "b'once only end'\n"
 
 
 WRITE_AND_LEAVE = """
@@ -281,5 +303,5 @@ WRITE_AND_LEAVE = """
 
 
 def test_what_was_written_is_sent_though_the_process_ends_at_once() -> None:
-    """asyncio's write() hands it to the kernel before it returns; programs that exec or _exit count on that."""
+    """As asyncio's write() does on an idle loop; programs that exec or _exit count on that."""
     assert run_program(WRITE_AND_LEAVE) == "b'the last words'\n"

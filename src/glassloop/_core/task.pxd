@@ -21,7 +21,9 @@ ctypedef int (*Run)(PyObject *task) noexcept
 ctypedef int (*Conclude)(Scheduler loop, PyObject *task, int outcome, PyObject *result) noexcept
 cdef Run task_run_unchecked
 cdef Conclude conclude_unchecked
-cdef int adopt_callback(Scheduler loop, callback, PyObject **arguments, Py_ssize_t count, TaskTail *unfinished) except -1
+cdef int adopt_callback(
+    Scheduler loop, callback, PyObject **arguments, Py_ssize_t count, TaskTail *unfinished
+) except -1
 
 
 cdef inline TaskFields *task_fields(PyObject *task) noexcept:
