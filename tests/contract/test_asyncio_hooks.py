@@ -1,7 +1,7 @@
 """The private parts of asyncio that glassloop stands on: their names and parameters, on every Python.
 
-Nothing here runs over the loops. It fails where a new Python changes what glassloop overrides or calls, and says
-what to look at.
+Nothing here runs over the loops. It fails where a new Python changes what glassloop overrides or calls, and
+says what to look at.
 """
 
 import asyncio
@@ -23,7 +23,8 @@ HOOKS = {
     "_make_read_pipe_transport": ["pipe", "protocol", "waiter", "extra"],
     "_make_write_pipe_transport": ["pipe", "protocol", "waiter", "extra"],
     "_start_serving": [
-        "protocol_factory", "sock", "sslcontext", "server", "backlog", "ssl_handshake_timeout", "ssl_shutdown_timeout",
+        "protocol_factory", "sock", "sslcontext", "server", "backlog", "ssl_handshake_timeout",
+        "ssl_shutdown_timeout",
     ],
     "_stop_serving": ["sock"],
     "_ensure_fd_no_transport": ["fd"],
@@ -61,8 +62,8 @@ def test_the_attributes_of_a_loop() -> None:
     loop: Any = LOOP()
     try:
         for name in (
-            "_selector", "_ready", "_scheduled", "_stopping", "_closed", "_debug", "_thread_id", "_clock_resolution",
-            "_transports", "_ssock", "_csock", "_exception_handler", "_task_factory", "_current_handle",
+            "_selector", "_ready", "_scheduled", "_stopping", "_closed", "_debug", "_thread_id",
+            "_clock_resolution", "_transports", "_ssock", "_csock", "_exception_handler", "_task_factory", "_current_handle",
             "_signal_handlers", "_timer_cancelled_count", "slow_callback_duration",
         ):  # fmt: skip
             assert hasattr(loop, name), f"asyncio's loop has no {name} any more"

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import gc
 import pathlib
+import resource
 import socket
 import sys
 import warnings
@@ -15,7 +16,19 @@ from typing import Any
 
 import pytest
 
-from .support import Context, Echo, Loop, Recorder, Run, end, open_descriptors, run_turns, turns, until
+from .support import (
+    PATIENCE,
+    Context,
+    Echo,
+    Loop,
+    Recorder,
+    Run,
+    end,
+    open_descriptors,
+    run_turns,
+    turns,
+    until,
+)
 
 
 def address_of(server: asyncio.Server) -> tuple[str, int]:
@@ -571,3 +584,32 @@ def test_two_servers_of_one_loop(run: Run) -> None:
             await end(server)
 
     run(main())
+
+
+def test_out_of_descriptors(run: Run, errors: list[Context], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asyncio.constants, "ACCEPT_RETRY_DELAY", 0.01)
+
+    async def main() -> None:
+        server = await start()
+        address = address_of(server)
+        clients = [socket.socket() for _ in range(3)]
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(open_descriptors()) + 1, hard))
+        try:
+            for client in clients:
+                client.settimeout(PATIENCE)
+                client.connect(address)
+                client.sendall(b"hello")
+            await until(lambda: errors)
+            await asyncio.sleep(0.03)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        # Once there are descriptors again, everyone is served.
+        for client in clients:
+            assert await asyncio.to_thread(client.recv, 5) == b"hello"
+            client.close()
+        await end(server)
+
+    run(main())
+    assert {error["message"] for error in errors} == {"socket.accept() out of system resource"}
+    assert {error["exception"].errno for error in errors} == {errno.EMFILE}

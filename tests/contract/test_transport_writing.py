@@ -116,6 +116,20 @@ def test_small_after_big_keeps_the_order(run: Run, pair: Pair) -> None:
     run(main())
 
 
+def test_writelines_of_an_iterator_and_of_nonsense(run: Run, pair: Pair) -> None:
+    async def main() -> None:
+        transport = await attach(pair[0], Recorder())
+        transport.writelines(part for part in (b"from ", b"an ", b"iterator"))
+        assert receive_exactly(pair[1], 16) == b"from an iterator"
+        with pytest.raises(TypeError):
+            transport.writelines(["text"])
+        with pytest.raises(TypeError):
+            transport.writelines(42)
+        transport.close()
+
+    run(main())
+
+
 def test_writelines_with_many_parts(run: Run, pair: Pair) -> None:
     async def main() -> None:
         # More than one sendmsg takes.

@@ -16,7 +16,9 @@ def _choose_scheduler() -> tuple[type[Scheduler], str, str]:
     if wanted == "stock":
         return Scheduler, "stock", "the environment says GLASSLOOP_TASKS=stock"
     if wanted != "native":
-        raise ImportError(f"GLASSLOOP_TASKS={wanted!r} is neither 'native' nor 'stock'; set one of these or neither")
+        raise ImportError(
+            f"GLASSLOOP_TASKS={wanted!r} is neither 'native' nor 'stock'; set one of these or neither"
+        )
     try:
         from glassloop._core import layout
 

@@ -68,7 +68,14 @@ def check_future(
     log_tb: cython.int,
 ) -> object:
     found: cython.p_const_char = future_fault(
-        pointer(future), pointer(callback), pointer(context), pointer(result), pointer(exception), state, blocking, log_tb
+        pointer(future),
+        pointer(callback),
+        pointer(context),
+        pointer(result),
+        pointer(exception),
+        state,
+        blocking,
+        log_tb,
     )
     return None if found is cython.NULL else found.decode()
 

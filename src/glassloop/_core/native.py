@@ -42,7 +42,9 @@ class NativeScheduler(Scheduler):
         if kind == TASK:
             return 0 if task_run_unchecked(entry) == 0 else report_step(self, entry)
         if kind == HANDLE:
-            if cython.cast(Handle, entry).fields.callback is cython.cast(cython.pointer(PyObject), _set_result_unless_cancelled):
+            if cython.cast(Handle, entry).fields.callback is cython.cast(
+                cython.pointer(PyObject), _set_result_unless_cancelled
+            ):
                 # The end of every asyncio.sleep(): the same effect without a Python call.
                 args = cython.cast(Handle, entry)._args
                 if len(args) == 2 and is_pending_future(cython.cast(cython.pointer(PyObject), args[0])):
@@ -104,7 +106,10 @@ def report_step(scheduler: NativeScheduler, entry: cython.pointer(PyObject)) -> 
 @cython.exceptval(check=False)
 @cython.inline
 def is_pending_future(thing: cython.pointer(PyObject)) -> cython.bint:
-    return is_exactly(thing, cython.cast(cython.pointer(PyObject), Future)) and future_fields(thing).state == PENDING
+    return (
+        is_exactly(thing, cython.cast(cython.pointer(PyObject), Future))
+        and future_fields(thing).state == PENDING
+    )
 
 
 def _given(name: object, context: object) -> dict:

@@ -80,7 +80,9 @@ def entries(queue: ReadyQueue) -> list:
 @cython.exceptval(-1, check=False)
 def let_collector_see(queue: ReadyQueue) -> cython.int:
     set_ring_slots(
-        cython.cast(cython.pointer(PyObject), ReadyQueue), cython.cast(cython.pointer(PyObject), queue), cython.address(queue.ring)
+        cython.cast(cython.pointer(PyObject), ReadyQueue),
+        cython.cast(cython.pointer(PyObject), queue),
+        cython.address(queue.ring),
     )
     return 0
 

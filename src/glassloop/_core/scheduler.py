@@ -69,7 +69,9 @@ class Scheduler:
         self.timers = TimerHeap()
         self.batch_enders = []
         self.clock = self.timer_clock = Clock()
-        self.address_hash = cython.cast(cython.Py_hash_t, cython.cast(uintptr_t, cython.cast(cython.pointer(PyObject), self)) >> 4)
+        self.address_hash = cython.cast(
+            cython.Py_hash_t, cython.cast(uintptr_t, cython.cast(cython.pointer(PyObject), self)) >> 4
+        )
 
     def __hash__(self) -> cython.Py_hash_t:
         # asyncio looks the current task up by the loop: written only now that somebody asks. See current.py.
@@ -333,7 +335,9 @@ def call_soon(
     if scheduler._debug:
         scheduler._check_thread()
     # A task that asyncio's own code wakes up goes straight into the queue, without a handle.
-    if not (PyFunction_Check(callback) or PyMethod_Check(callback)) and scheduler.adopt(callback, arguments, count):
+    if not (PyFunction_Check(callback) or PyMethod_Check(callback)) and scheduler.adopt(
+        callback, arguments, count
+    ):
         return None
     if scheduler._debug:
         scheduler._check_callback(callback, "call_soon")

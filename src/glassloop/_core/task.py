@@ -81,7 +81,13 @@ class Task(StockTask):
     """An ``asyncio.Task`` of a glassloop loop; ``loop.create_task()`` makes it."""
 
     def __init__(
-        self, coro: object, *, loop: object = None, name: object = None, context: object = None, **options: object
+        self,
+        coro: object,
+        *,
+        loop: object = None,
+        name: object = None,
+        context: object = None,
+        **options: object,
     ) -> None:
         # asyncio's own way in: its first step arrives through call_soon(), which knows it (adopt_callback).
         global _tasks_made
@@ -195,7 +201,9 @@ def wake_and_step(task: cython.pointer(PyObject), future: object, in_context: cy
         return step(task, None, in_context)
     # The result, or what result() raises, taken in C: no frame of ours gets into its traceback.
     result: cython.pointer(PyObject) = call_method(
-        cython.cast(cython.pointer(PyObject), future), cython.cast(cython.pointer(PyObject), _name_result), cython.NULL
+        cython.cast(cython.pointer(PyObject), future),
+        cython.cast(cython.pointer(PyObject), _name_result),
+        cython.NULL,
     )
     if result is not cython.NULL:
         Py_DECREF(cython.cast(object, result))
@@ -239,7 +247,9 @@ def step(task: cython.pointer(PyObject), error: object, in_context: cython.bint)
     if error is None:
         outcome = coro_send(cython.cast(cython.pointer(PyObject), coro), cython.address(result))
     else:
-        outcome = coro_throw(cython.cast(cython.pointer(PyObject), coro), _name_throw, error, cython.address(result))
+        outcome = coro_throw(
+            cython.cast(cython.pointer(PyObject), coro), _name_throw, error, cython.address(result)
+        )
         error = None
     status = conclude_unchecked(loop, task, outcome, result)
     if status < 0:
@@ -493,7 +503,10 @@ def adopt_callback(
     if task_fields(task).waiter is not arguments[0]:
         # It was stepped by other hands meanwhile and waits for something else: asyncio steps it all the same.
         loop.make_ready(
-            cython.cast(object, task).task_wakeup, arguments, 1, cython.cast(object, task_fields(task).context)
+            cython.cast(object, task).task_wakeup,
+            arguments,
+            1,
+            cython.cast(object, task_fields(task).context),
         )
         return 1
     task_becomes_ready(loop.ready, task, FUTURE_DONE)

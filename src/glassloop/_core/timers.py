@@ -82,7 +82,13 @@ class TimerHeap:
         timers: list = []
         i: cython.Py_ssize_t
         for i in range(self.heap.count):
-            timers.append((self.heap.slots[i].deadline, self.heap.slots[i].order, cython.cast(object, self.heap.slots[i].timer)))
+            timers.append(
+                (
+                    self.heap.slots[i].deadline,
+                    self.heap.slots[i].order,
+                    cython.cast(object, self.heap.slots[i].timer),
+                )
+            )
         return iter([timer for _, _, timer in sorted(timers, key=deadline_and_order)])
 
     def clear(self) -> None:

@@ -104,7 +104,9 @@ class EpollCore(Poller):
             if result == -errno.EBADF or result == -errno.ENOENT:
                 result = 0
         else:
-            result = epoll_set(self.epoll_fd, EPOLL_CTL_MOD if before else EPOLL_CTL_ADD, fd, kernel_mask(events))
+            result = epoll_set(
+                self.epoll_fd, EPOLL_CTL_MOD if before else EPOLL_CTL_ADD, fd, kernel_mask(events)
+            )
             if result == -errno.ENOENT:
                 # The descriptor was closed and opened again behind our back.
                 result = epoll_set(self.epoll_fd, EPOLL_CTL_ADD, fd, kernel_mask(events))
@@ -125,7 +127,9 @@ class EpollCore(Poller):
         if timeout == 0.0:
             count = epoll_harvest(self.epoll_fd, batch, BATCH, 0)
         else:
-            timeout_ns: cython.longlong = -1 if timeout < 0 else cython.cast(cython.longlong, ceil(timeout * 1e9))
+            timeout_ns: cython.longlong = (
+                -1 if timeout < 0 else cython.cast(cython.longlong, ceil(timeout * 1e9))
+            )
             with cython.nogil:
                 count = epoll_harvest(self.epoll_fd, batch, BATCH, timeout_ns)
         if count < 0:
@@ -144,7 +148,9 @@ class EpollCore(Poller):
             if owner == 0:
                 continue
             # An error or a hang-up shows itself to whoever reads or writes, whichever is wanted.
-            mask = (0 if batch[i].events & ~EPOLLOUT == 0 else READABLE) | (0 if batch[i].events & ~EPOLLIN == 0 else WRITABLE)
+            mask = (0 if batch[i].events & ~EPOLLOUT == 0 else READABLE) | (
+                0 if batch[i].events & ~EPOLLIN == 0 else WRITABLE
+            )
             if owner == KEYED:
                 key = self._fd_to_key.get(fd)
                 if key is not None and mask & key.events:

@@ -452,7 +452,9 @@ def may_defer(transport: StreamTransport, data: object) -> cython.int:
 @cython.exceptval(-1, check=False)
 def send_held(transport: StreamTransport) -> cython.int:
     """Before anybody looks at the buffer, or drops it: hand the kernel what only waits for a method's end."""
-    if transport.held is not None or ((transport.corked or transport.deferred) and transport.queue is not None):
+    if transport.held is not None or (
+        (transport.corked or transport.deferred) and transport.queue is not None
+    ):
         if not transport.lost_writes:
             transport.flush(False)
     return 0

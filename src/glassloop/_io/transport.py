@@ -41,7 +41,9 @@ class SocketTransport(LoopSource):
         self.fd = sock.fileno()
         self._begin(loop, protocol, extra, server, context)
 
-    def _begin(self, loop: Scheduler, protocol: object, extra: object, server: object, context: object) -> None:
+    def _begin(
+        self, loop: Scheduler, protocol: object, extra: object, server: object, context: object
+    ) -> None:
         self.loop = loop
         self.extra = extra
         self.server = server

@@ -105,6 +105,10 @@ class WriteQueue:
 def immutable(data: object, start: cython.Py_ssize_t) -> bytes:
     """The data from byte ``start`` on, as bytes that nobody can change: a copy unless it is that already."""
     if type(data) is bytes:
-        return data if start == 0 else PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + start, PyBytes_GET_SIZE(data) - start)
+        return (
+            data
+            if start == 0
+            else PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + start, PyBytes_GET_SIZE(data) - start)
+        )
     view = memoryview(data)
     return bytes(view.cast("B")[start:] if view.contiguous else view.tobytes()[start:])
