@@ -44,7 +44,7 @@ types: $(LINT_INSTALLED)  ## mypy, and the stubs of the compiled modules against
 	  --ignore-unused-allowlist --ignore-disjoint-bases
 
 sanitize:  ## the tests on modules built with AddressSanitizer and UBSan
-	tools/sanitize
+	PYTHON=$(PYTHON) tools/sanitize
 
 install: $(INSTALLED)  ## make .venv and install glassloop into it, with what its tests need
 

@@ -63,7 +63,8 @@ def test_the_attributes_of_a_loop() -> None:
     try:
         for name in (
             "_selector", "_ready", "_scheduled", "_stopping", "_closed", "_debug", "_thread_id",
-            "_clock_resolution", "_transports", "_ssock", "_csock", "_exception_handler", "_task_factory", "_current_handle",
+            "_clock_resolution", "_transports", "_ssock", "_csock",
+            "_exception_handler", "_task_factory", "_current_handle",
             "_signal_handlers", "_timer_cancelled_count", "slow_callback_duration",
         ):  # fmt: skip
             assert hasattr(loop, name), f"asyncio's loop has no {name} any more"

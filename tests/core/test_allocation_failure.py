@@ -7,6 +7,7 @@ import asyncio
 import gc
 import operator
 import os
+import selectors
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -53,6 +54,16 @@ def fails_at(start: int, stop: int, operation: Callable[..., object], *args: obj
     finally:
         _testcapi.remove_mem_hooks()
         gc.enable()
+    return error
+
+
+def run_fails_at(start: int, stop: int, loop: asyncio.AbstractEventLoop) -> object:
+    """Let the loop turn once, with the allocations failing meanwhile; the MemoryError, or None."""
+    loop.stop()
+    error = fails_at(start, stop, loop.run_forever)
+    # What asyncio's own code does after the last turn may have failed as well.
+    asyncio._set_running_loop(None)
+    loop._thread_id = None  # type: ignore[attr-defined]
     return error
 
 
@@ -111,8 +122,7 @@ def test_firing_timers_into_a_full_ready_queue(attempts: Attempts) -> None:
             loop.call_soon(operator.setitem, ran, number, 1)
         for number in range(CAPACITY, CAPACITY + 3):
             loop.call_at(0, operator.setitem, ran, number, 1)
-        loop.stop()
-        failed = fails_at(start, stop, loop.run_forever)
+        failed = run_fails_at(start, stop, loop)
         failures += failed is not None
         for _ in range(3):
             run_turn(loop)
@@ -223,8 +233,7 @@ def test_parking_a_task(single_attempts: Attempts) -> None:
 
         others = [loop.create_task(main()) for _ in range(2)]
         run_turn(loop)
-        loop.stop()
-        error = fails_at(start, stop, loop.run_forever)
+        error = run_fails_at(start, stop, loop)
         future.set_result(None)
         for _ in range(5):
             run_turn(loop)
@@ -250,21 +259,18 @@ def test_growing_the_poller_s_table(loop: glassloop.EventLoop, single_attempts: 
     near, far = socket.socketpair()
     seen: list[str] = []
     loop.add_reader(near, seen.append, "low")
-    high = near.fileno()
-    descriptors: list[int] = []
+    high = 2 * CAPACITY
+    os.dup2(near.fileno(), high)
     failures = 0
     try:
-        wanted = 2 * CAPACITY
         for start, stop in single_attempts:
-            if not descriptors:
-                os.dup2(near.fileno(), wanted)
-                descriptors.append(wanted)
-            high = descriptors[-1]
-            if not fails_at(start, stop, loop.add_reader, high, seen.append, "high"):
+            if not fails_at(start, stop, loop._selector.register, high, selectors.EVENT_READ):
                 break
             failures += 1
             assert high not in loop._selector.get_map()
         assert failures > 0
+        loop._selector.unregister(high)
+        loop.add_reader(high, seen.append, "high")
         far.send(b"x")
         run_turn(loop)
         run_turn(loop)
@@ -272,7 +278,6 @@ def test_growing_the_poller_s_table(loop: glassloop.EventLoop, single_attempts: 
     finally:
         loop.remove_reader(high)
         loop.remove_reader(near)
-        for descriptor in descriptors:
-            os.close(descriptor)
+        os.close(high)
         near.close()
         far.close()

@@ -117,7 +117,7 @@ SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND wait_event 
 
 
 async def until_sleeping(observer: Any, pid: int) -> None:
-    """Wait until a server process runs pg_sleep(): what would cancel it before may come to nothing."""
+    """Wait until a server process runs pg_sleep(): a cancel before that may come to nothing."""
     while not await observer.fetchval(SLEEPING, pid):
         await asyncio.sleep(0.001)
 
