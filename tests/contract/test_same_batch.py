@@ -43,9 +43,11 @@ class Meddler(Recorder):
 async def connect(ends: Ends, meddle: Callable[[Any], object]) -> list[Meddler]:
     """Give each connection a meddler, and send data to all of them so that they are ready in one turn."""
     protocols = [Meddler(meddle) for _ in ends]
-    for (near, far), protocol in zip(ends, protocols, strict=True):
+    for (near, _far), protocol in zip(ends, protocols, strict=True):
         protocol.everyone = protocols
         await attach(near, protocol)
+    await turns(2)
+    for _near, far in ends:
         far.send(b"data")
     return protocols
 

@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import errno
 import gc
+import os
 import pathlib
 import resource
 import socket
 import sys
 import warnings
 import weakref
-from asyncio import trsock
+from asyncio import constants, trsock
 from collections.abc import Callable
 from typing import Any
 
@@ -587,15 +588,19 @@ def test_two_servers_of_one_loop(run: Run) -> None:
 
 
 def test_out_of_descriptors(run: Run, errors: list[Context], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asyncio.constants, "ACCEPT_RETRY_DELAY", 0.01)
+    monkeypatch.setattr(constants, "ACCEPT_RETRY_DELAY", 0.01)
 
     async def main() -> None:
         server = await start()
         address = address_of(server)
         clients = [socket.socket() for _ in range(3)]
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(open_descriptors()) + 1, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(open_descriptors()) + 2, hard))
+        fillers: list[int] = []
         try:
+            with contextlib.suppress(OSError):
+                while True:
+                    fillers.append(os.dup(0))
             for client in clients:
                 client.settimeout(PATIENCE)
                 client.connect(address)
@@ -603,6 +608,8 @@ def test_out_of_descriptors(run: Run, errors: list[Context], monkeypatch: pytest
             await until(lambda: errors)
             await asyncio.sleep(0.03)
         finally:
+            for filler in fillers:
+                os.close(filler)
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         # Once there are descriptors again, everyone is served.
         for client in clients:
