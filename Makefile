@@ -10,7 +10,7 @@ BENCH_INSTALLED := $(BENCH_VENV)/.installed
 # Peers that do not install everywhere: each is left out where it fails.
 BENCH_PEERS := "rloop>=0.5" "rsloop>=0.1.60" "blazio>=0.1"
 
-.PHONY: help demo test test-stock test-all bench bench-smoke lint types sanitize install clean
+.PHONY: help demo test test-stock test-all bench bench-smoke lint types sanitize install print-python clean
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -68,6 +68,9 @@ $(BENCH_INSTALLED): $(BENCH_VENV)/bin/python $(SOURCES) requirements/bench.txt
 	  || echo "$$peer does not install here: it is left out"; done
 	$(BENCH_VENV)/bin/python -m pip install -q --force-reinstall --no-deps .
 	@touch $@
+
+print-python:
+	@echo $(PYTHON)
 
 clean:  ## remove what the other targets made
 	rm -rf .venv .venv-* build dist bench-results

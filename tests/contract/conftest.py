@@ -6,6 +6,7 @@ import inspect
 import pathlib
 import selectors
 import socket
+import ssl
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
@@ -109,3 +110,25 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[socket.socket, socket
     near, far = tcp_pair() if request.param == "tcp" else unix_pair()
     with near, far:
         yield near, far
+
+
+@pytest.fixture(scope="session")
+def authority() -> Any:
+    """A certificate authority of our own."""
+    return pytest.importorskip("trustme").CA()
+
+
+@pytest.fixture(scope="session")
+def server_tls(authority: Any) -> ssl.SSLContext:
+    """The server's side of TLS, with a certificate for localhost."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.fixture(scope="session")
+def client_tls(authority: Any) -> ssl.SSLContext:
+    """The client's side of TLS, which trusts the authority."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context

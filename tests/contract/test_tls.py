@@ -1,4 +1,4 @@
-"""TLS through asyncio's API: servers, clients, start_tls, ends, failures, extra information."""
+"""TLS through asyncio's API: data both ways, flow control, ends, extra information."""
 
 import asyncio
 import socket
@@ -8,44 +8,19 @@ from typing import Any
 
 import pytest
 
+from .server_support import connect, dial, start_tls_server
 from .support import (
     BufferedRecorder,
     Context,
     Echo,
     Recorder,
     Run,
-    alone,
     end,
     pattern,
-    tcp_pair,
     turns,
     unix_pair,
     until,
 )
-
-trustme = pytest.importorskip("trustme")
-
-
-@pytest.fixture(scope="module")
-def authority() -> Any:
-    """A certificate authority of our own."""
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def server_tls(authority: Any) -> ssl.SSLContext:
-    """The server's side, with a certificate for localhost."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
-    return context
-
-
-@pytest.fixture(scope="module")
-def client_tls(authority: Any) -> ssl.SSLContext:
-    """The client's side, which trusts the authority."""
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
 
 
 @pytest.fixture(params=["TLSv1.2", "TLSv1.3"])
@@ -58,28 +33,9 @@ def version(request: pytest.FixtureRequest, server_tls: ssl.SSLContext) -> Itera
     server_tls.maximum_version = ssl.TLSVersion.MAXIMUM_SUPPORTED
 
 
-async def start(context: ssl.SSLContext, factory: Any = Echo) -> asyncio.Server:
-    """Start a TLS server on a free port."""
-    return await asyncio.get_running_loop().create_server(factory, "127.0.0.1", 0, ssl=context)
-
-
-async def connect(server: asyncio.Server, context: ssl.SSLContext, **options: Any) -> tuple[Any, Any]:
-    """Connect streams to a TLS server, and return the reader and the writer."""
-    options.setdefault("server_hostname", "localhost")
-    return await asyncio.open_connection(*server.sockets[0].getsockname(), ssl=context, **options)
-
-
-async def dial(server: asyncio.Server, context: ssl.SSLContext, kind: Any = Recorder) -> tuple[Any, Any]:
-    """Connect a protocol to a TLS server, and return the transport and the protocol."""
-    result: tuple[Any, Any] = await asyncio.get_running_loop().create_connection(
-        kind, *server.sockets[0].getsockname(), ssl=context, server_hostname="localhost"
-    )
-    return result
-
-
 def test_echo(run: Run, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, version: str) -> None:
     async def main() -> None:
-        server = await start(server_tls)
+        server = await start_tls_server(server_tls)
         reader, writer = await connect(server, client_tls)
         assert writer.get_extra_info("ssl_object").version() == version
         for number in range(10):
@@ -95,7 +51,7 @@ def test_echo(run: Run, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, 
 
 def test_much_data(run: Run, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, version: str) -> None:
     async def main() -> None:
-        server = await start(server_tls)
+        server = await start_tls_server(server_tls)
         reader, writer = await connect(server, client_tls)
         data = pattern(1_000_000)
 
@@ -116,7 +72,7 @@ def test_much_data(run: Run, server_tls: ssl.SSLContext, client_tls: ssl.SSLCont
 
 def test_many_clients(run: Run, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
     async def main() -> None:
-        server = await start(server_tls)
+        server = await start_tls_server(server_tls)
 
         async def client(number: int) -> None:
             reader, writer = await connect(server, client_tls)
@@ -134,7 +90,7 @@ def test_many_clients(run: Run, server_tls: ssl.SSLContext, client_tls: ssl.SSLC
 
 def test_the_transport(run: Run, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
     async def main() -> None:
-        server = await start(server_tls)
+        server = await start_tls_server(server_tls)
         transport, protocol = await dial(server, client_tls)
         assert "ssl" in type(transport).__name__.lower()
         assert protocol.calls == ["made"]
@@ -167,7 +123,7 @@ def test_the_transport(run: Run, server_tls: ssl.SSLContext, client_tls: ssl.SSL
 
 def test_kinds_of_data(run: Run, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
     async def main() -> None:
-        server = await start(server_tls)
+        server = await start_tls_server(server_tls)
         reader, writer = await connect(server, client_tls)
         transport = writer.transport
         transport.write(b"bytes ")
@@ -197,7 +153,7 @@ def test_the_end_of_the_peer(
                 transport.write(b"farewell")
                 transport.close()
 
-        server = await start(server_tls, Farewell)
+        server = await start_tls_server(server_tls, Farewell)
         address = server.sockets[0].getsockname()
         transport, protocol = await asyncio.get_running_loop().create_connection(
             Recorder, *address, ssl=client_tls, server_hostname="localhost"
@@ -220,7 +176,7 @@ def test_the_end_without_a_farewell(run: Run, server_tls: ssl.SSLContext, client
             def connection_made(self, transport: Any) -> None:
                 self.transport = transport
 
-        server = await start(server_tls, Rude)
+        server = await start_tls_server(server_tls, Rude)
         reader, writer = await connect(server, client_tls)
         writer.write(b"x")
         # Cut off without close_notify: the stream ends all the same.
@@ -245,7 +201,7 @@ def test_closing_sends_what_is_in_the_buffer(
                 transport.write(data)
                 transport.close()
 
-        server = await start(server_tls, Big)
+        server = await start_tls_server(server_tls, Big)
         reader, writer = await connect(server, client_tls)
         assert await reader.read() == data
         writer.close()
@@ -256,7 +212,7 @@ def test_closing_sends_what_is_in_the_buffer(
 
 def test_abort(run: Run, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
     async def main() -> None:
-        server = await start(server_tls)
+        server = await start_tls_server(server_tls)
         transport, protocol = await dial(server, client_tls)
         transport.write(bytes(1_000_000))
         transport.abort()
@@ -268,7 +224,7 @@ def test_abort(run: Run, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext)
 
 def test_pause_and_resume_reading(run: Run, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
     async def main() -> None:
-        server = await start(server_tls)
+        server = await start_tls_server(server_tls)
         transport, protocol = await dial(server, client_tls)
         transport.pause_reading()
         assert not transport.is_reading()
@@ -292,7 +248,7 @@ def test_flow_control(run: Run, server_tls: ssl.SSLContext, client_tls: ssl.SSLC
                 transport.pause_reading()
                 asyncio.get_running_loop().call_later(0.03, transport.resume_reading)
 
-        server = await start(server_tls, Deaf)
+        server = await start_tls_server(server_tls, Deaf)
         transport, protocol = await dial(server, client_tls)
         low, high = transport.get_write_buffer_limits()
         assert 0 < low < high
@@ -305,201 +261,6 @@ def test_flow_control(run: Run, server_tls: ssl.SSLContext, client_tls: ssl.SSLC
         transport.close()
         await protocol.lost
         await end(server)
-
-    run(main())
-
-
-def test_an_unknown_authority(run: Run, server_tls: ssl.SSLContext) -> None:
-    async def main() -> None:
-        server = await start(server_tls)
-        with pytest.raises(ssl.SSLCertVerificationError, match="certificate verify failed"):
-            await connect(server, ssl.create_default_context())
-        await end(server)
-
-    run(main())
-
-
-def test_the_wrong_name(run: Run, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
-    async def main() -> None:
-        server = await start(server_tls)
-        with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
-            await connect(server, client_tls, server_hostname="elsewhere.test")
-        await end(server)
-
-    run(main())
-
-
-def test_the_name_comes_from_the_host(
-    run: Run, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
-) -> None:
-    async def main() -> None:
-        server = await start(server_tls)
-        port = server.sockets[0].getsockname()[1]
-        _reader, writer = await asyncio.open_connection(
-            "localhost", port, ssl=client_tls, family=socket.AF_INET
-        )
-        assert writer.get_extra_info("ssl_object").server_hostname == "localhost"
-        writer.close()
-        await writer.wait_closed()
-        near, far = tcp_pair()
-        with near, far, pytest.raises(ValueError, match="You must set server_hostname"):
-            await asyncio.open_connection(sock=near, ssl=client_tls)
-        await end(server)
-
-    run(main())
-
-
-def test_a_client_that_speaks_no_tls(run: Run, server_tls: ssl.SSLContext, errors: list[Context]) -> None:
-    async def main() -> None:
-        made: list[str] = []
-
-        class Noting(Echo):
-            def connection_made(self, transport: asyncio.BaseTransport) -> None:
-                super().connection_made(transport)
-                made.append("made")
-
-        server = await start(server_tls, Noting)
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        writer.write(b"GET / HTTP/1.1\r\n\r\n")
-        assert len(await reader.read()) < 100
-        writer.close()
-        assert made == []
-        await end(server)
-
-    run(main())
-
-
-def test_a_server_that_speaks_no_tls(run: Run, client_tls: ssl.SSLContext) -> None:
-    async def main() -> None:
-        class Plain(asyncio.Protocol):
-            def connection_made(self, transport: Any) -> None:
-                transport.write(b"220 plain text here\r\n" * 3)
-
-        server = await asyncio.get_running_loop().create_server(Plain, "127.0.0.1", 0)
-        with pytest.raises((ssl.SSLError, ConnectionError)):
-            await connect(server, client_tls)
-        await end(server)
-
-    run(main())
-
-
-def test_a_handshake_that_never_ends(run: Run, client_tls: ssl.SSLContext) -> None:
-    async def main() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            with pytest.raises(
-                ConnectionAbortedError, match="SSL handshake is taking longer than 0.01 seconds"
-            ):
-                await asyncio.open_connection(
-                    *listener.getsockname(),
-                    ssl=client_tls,
-                    server_hostname="localhost",
-                    ssl_handshake_timeout=0.01,
-                )
-
-    run(main())
-
-
-def test_a_handshake_cut_off(run: Run, client_tls: ssl.SSLContext) -> None:
-    async def main() -> None:
-        class Hangup(asyncio.Protocol):
-            def data_received(self, data: bytes) -> None:
-                self.transport.close()
-
-            def connection_made(self, transport: Any) -> None:
-                self.transport = transport
-
-        server = await asyncio.get_running_loop().create_server(Hangup, "127.0.0.1", 0)
-        with pytest.raises((ConnectionError, ssl.SSLError)):
-            await connect(server, client_tls)
-        await end(server)
-
-    run(main())
-
-
-def test_cancelling_a_handshake(run: Run, client_tls: ssl.SSLContext) -> None:
-    async def main() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            task = asyncio.create_task(
-                asyncio.open_connection(*listener.getsockname(), ssl=client_tls, server_hostname="localhost")
-            )
-            await asyncio.sleep(0.01)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-
-    run(main())
-
-
-def test_start_tls(run: Run, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-
-        class Upgrading(Recorder):
-            def data_received(self, data: bytes) -> None:
-                super().data_received(data)
-                if data == b"STARTTLS":
-                    self.transport.write(b"READY")
-                    self.task = loop.create_task(self.upgrade())
-
-            async def upgrade(self) -> None:
-                secure: Any = await loop.start_tls(self.transport, self, server_tls, server_side=True)
-                secret = await self.until_received(14)
-                secure.write(secret[8:].upper())
-
-        server = await loop.create_server(Upgrading, "127.0.0.1", 0)
-        transport, protocol = await loop.create_connection(Recorder, *server.sockets[0].getsockname())
-        transport.write(b"STARTTLS")
-        assert await protocol.until_received(5) == b"READY"
-        secure: Any = await loop.start_tls(transport, protocol, client_tls, server_hostname="localhost")
-        assert secure.get_extra_info("ssl_object").version().startswith("TLS")
-        secure.write(b"secret")
-        assert await protocol.until_received(11) == b"READYSECRET"
-        # connection_made() is not called again.
-        assert protocol.calls == ["made", "data"]
-        secure.close()
-        assert await protocol.lost is None
-        await end(server)
-
-    run(main())
-
-
-def test_start_tls_of_streams(run: Run, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
-    async def main() -> None:
-        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            assert await reader.readline() == b"STARTTLS\n"
-            writer.write(b"READY\n")
-            await writer.drain()
-            await writer.start_tls(server_tls)
-            writer.write((await reader.readline()).upper())
-            await writer.drain()
-            writer.close()
-
-        server = await asyncio.start_server(handle, "127.0.0.1", 0)
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        writer.write(b"STARTTLS\n")
-        assert await reader.readline() == b"READY\n"
-        await writer.start_tls(client_tls, server_hostname="localhost")
-        writer.write(b"secret\n")
-        assert await reader.readline() == b"SECRET\n"
-        assert await reader.read() == b""
-        writer.close()
-        await end(server)
-        await alone()
-
-    run(main())
-
-
-def test_start_tls_is_checked(run: Run, client_tls: ssl.SSLContext) -> None:
-    async def main() -> None:
-        loop: Any = asyncio.get_running_loop()
-        near, far = tcp_pair()
-        with far:
-            transport, protocol = await loop.create_connection(Recorder, sock=near)
-            with pytest.raises(TypeError, match="sslcontext is expected to be an instance of ssl.SSLContext"):
-                await loop.start_tls(transport, protocol, True)
-            with pytest.raises(TypeError, match="is not supported by start_tls"):
-                await loop.start_tls(asyncio.Transport(), protocol, client_tls)
-            transport.close()
 
     run(main())
 
@@ -523,52 +284,6 @@ def test_tls_over_unix_sockets(run: Run, server_tls: ssl.SSLContext, client_tls:
     run(main())
 
 
-def test_client_certificates(run: Run, authority: Any) -> None:
-    async def main() -> None:
-        server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        authority.issue_cert("localhost").configure_cert(server_side)
-        authority.configure_trust(server_side)
-        server_side.verify_mode = ssl.CERT_REQUIRED
-        client_side = ssl.create_default_context()
-        authority.configure_trust(client_side)
-        authority.issue_cert("client@localhost").configure_cert(client_side)
-        names: list[Any] = []
-
-        class Asking(Echo):
-            def connection_made(self, transport: asyncio.BaseTransport) -> None:
-                super().connection_made(transport)
-                names.append(transport.get_extra_info("peercert")["subjectAltName"])
-
-        server = await start(server_side, Asking)
-        reader, writer = await connect(server, client_side)
-        writer.write(b"x")
-        assert await reader.readexactly(1) == b"x"
-        assert names == [(("email", "client@localhost"),)]
-        writer.close()
-        await writer.wait_closed()
-        await end(server)
-
-    run(main())
-
-
-def test_protocol_negotiation(run: Run, authority: Any) -> None:
-    async def main() -> None:
-        server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        authority.issue_cert("localhost").configure_cert(server_side)
-        server_side.set_alpn_protocols(["h2", "http/1.1"])
-        client_side = ssl.create_default_context()
-        authority.configure_trust(client_side)
-        client_side.set_alpn_protocols(["http/1.1"])
-        server = await start(server_side)
-        _reader, writer = await connect(server, client_side)
-        assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "http/1.1"
-        writer.close()
-        await writer.wait_closed()
-        await end(server)
-
-    run(main())
-
-
 def test_an_error_in_data_received(
     run: Run, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, errors: list[Context]
 ) -> None:
@@ -577,7 +292,7 @@ def test_an_error_in_data_received(
             def data_received(self, data: bytes) -> None:
                 raise LookupError("in a TLS protocol")
 
-        server = await start(server_tls, Failing)
+        server = await start_tls_server(server_tls, Failing)
         reader, writer = await connect(server, client_tls)
         writer.write(b"x")
         try:
@@ -593,7 +308,7 @@ def test_an_error_in_data_received(
 
 def test_set_protocol(run: Run, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
     async def main() -> None:
-        server = await start(server_tls)
+        server = await start_tls_server(server_tls)
         transport, first = await dial(server, client_tls)
         transport.write(b"one")
         await first.until_received(3)
@@ -615,7 +330,7 @@ def test_sendfile_falls_back(
 ) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        server = await start(server_tls)
+        server = await start_tls_server(server_tls)
         reader, writer = await connect(server, client_tls)
         path = tmp_path / "file"
         data = pattern(100_000)
@@ -637,7 +352,7 @@ def test_a_buffered_protocol(run: Run, server_tls: ssl.SSLContext, client_tls: s
             def get_buffer(self, sizehint: int) -> Any:
                 return memoryview(self.buffer)
 
-        server = await start(server_tls)
+        server = await start_tls_server(server_tls)
         transport, protocol = await dial(server, client_tls, Lender)
         data = pattern(50_000)
         transport.write(data)
@@ -658,7 +373,7 @@ def test_data_never_comes_before_create_connection_returns(
                 transport.write(b"welcome")
                 transport.close()
 
-        server = await start(server_tls, Greeter)
+        server = await start_tls_server(server_tls, Greeter)
         address = server.sockets[0].getsockname()
         for _ in range(10):
             _transport, protocol = await asyncio.get_running_loop().create_connection(

@@ -9,6 +9,7 @@ import operator
 import os
 import selectors
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +18,10 @@ import pytest
 import glassloop
 
 _testcapi = pytest.importorskip("_testcapi", reason="this Python came without its test modules")
+
+pytestmark = pytest.mark.skipif(
+    sys.flags.dev_mode, reason="debug mode walks the stack in Python, where CPython itself crashes without memory"
+)
 
 CAPACITY = 64  # of a new ready queue, a new timer heap and a new poller table
 # An operation that is done within so many allocations.
@@ -76,7 +81,7 @@ def attempts(request: pytest.FixtureRequest) -> Iterator[tuple[int, int]]:
 
 @pytest.fixture
 def single_attempts() -> Iterator[tuple[int, int]]:
-    """For what asyncio's own code cleans up after: that must have memory."""
+    """For what asyncio's own code, or CPython 3.11's interpreter, cleans up after: that must have memory."""
     return ((start, start + 1) for start in range(MAX_ALLOCATIONS))
 
 
@@ -113,9 +118,9 @@ def test_setting_a_timer(loop: glassloop.EventLoop, attempts: Attempts) -> None:
     assert ran == list(range(CAPACITY + 1))
 
 
-def test_firing_timers_into_a_full_ready_queue(attempts: Attempts) -> None:
+def test_firing_timers_into_a_full_ready_queue(single_attempts: Attempts) -> None:
     failures = 0
-    for start, stop in attempts:
+    for start, stop in single_attempts:
         loop = glassloop.EventLoop()  # whose ready queue has not grown yet
         ran = bytearray(CAPACITY + 3)  # so that the callbacks themselves need no memory
         for number in range(CAPACITY):
@@ -133,7 +138,14 @@ def test_firing_timers_into_a_full_ready_queue(attempts: Attempts) -> None:
     assert failures > 0
 
 
-@pytest.mark.parametrize("how", ["set_result", "set_exception", "cancel"])
+IN_C = pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="CPython 3.11's own C code needs memory on its way to call_soon()"
+)
+
+
+@pytest.mark.parametrize(
+    "how", ["set_result", pytest.param("set_exception", marks=IN_C), pytest.param("cancel", marks=IN_C)]
+)
 def test_waking_tasks_into_a_full_ready_queue(
     loop: glassloop.EventLoop, attempts: Attempts, how: str
 ) -> None:
@@ -182,6 +194,7 @@ def test_waking_tasks_into_a_full_ready_queue(
 
 
 def test_making_a_future(loop: glassloop.EventLoop, attempts: Attempts) -> None:
+    gc.collect()
     kept = [loop.create_future() for _ in range(600)]  # more than the free list has
     failures = 0
     for start, stop in attempts:

@@ -110,6 +110,10 @@ class SocketTransport(LoopSource):
         return self.context
 
     @property
+    def _paused(self) -> bool:
+        return self.reading_paused
+
+    @property
     def _conn_lost(self) -> int:
         return self.lost_writes
 

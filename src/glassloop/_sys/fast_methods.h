@@ -8,7 +8,7 @@
 
 /* What the scheduler does with one call: `arguments` follow the callback; context is None where none was given. */
 typedef PyObject *(*GlassloopScheduling)(PyObject *self, PyObject *when, PyObject *callback,
-                                         PyObject *const *arguments, Py_ssize_t count, PyObject *context);
+                                         PyObject **arguments, Py_ssize_t count, PyObject *context);
 
 enum { GLASSLOOP_CALL_SOON, GLASSLOOP_CALL_THREADSAFE, GLASSLOOP_CALL_LATER, GLASSLOOP_CALL_AT };
 static GlassloopScheduling glassloop_scheduling[4];
@@ -50,15 +50,15 @@ static PyObject *glassloop_parse(int method, PyObject *self, PyObject *const *ar
             return NULL;
         }
     }
-    return glassloop_scheduling[method](self, leading[0], leading[positional - 1], args + positional,
-                                        count > positional ? count - positional : 0, context);
+    return glassloop_scheduling[method](self, leading[0], leading[positional - 1],
+                                        (PyObject **)args + positional, count > positional ? count - positional : 0, context);
 }
 
 #define GLASSLOOP_METHOD(function, method)                                                                       \
     static PyObject *function(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {     \
         if (keywords == NULL && count >= (method >= GLASSLOOP_CALL_LATER ? 2 : 1)) {                             \
             const Py_ssize_t positional = method >= GLASSLOOP_CALL_LATER ? 2 : 1;                                \
-            return glassloop_scheduling[method](self, args[0], args[positional - 1], args + positional,          \
+            return glassloop_scheduling[method](self, args[0], args[positional - 1], (PyObject **)args + positional, \
                                                 count - positional, Py_None);                                    \
         }                                                                                                        \
         return glassloop_parse(method, self, args, count, keywords);                                             \

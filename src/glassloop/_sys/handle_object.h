@@ -91,7 +91,7 @@ static inline int glassloop_handle_set_slots(PyObject *handle_type, PyObject *in
 }
 
 /* A handle for callback(*arguments), or NULL with the exception set. Steals the reference to the context. */
-static inline PyObject *glassloop_handle_new(PyObject *loop, PyObject *callback, PyObject *const *arguments,
+static inline PyObject *glassloop_handle_new(PyObject *loop, PyObject *callback, PyObject **arguments,
                                              Py_ssize_t count, PyObject *context) {
     PyObject *self;
     GlassloopHandleFields *fields;
