@@ -428,6 +428,8 @@ def test_out_of_descriptors(run: Run, errors: list[Context], monkeypatch: pytest
         for client in clients:
             assert await asyncio.to_thread(client.recv, 5) == b"hello"
             client.close()
+        # Later than every retry that may still be due: one on a closed server would be an error.
+        await asyncio.sleep(0.03)
         await end(server)
 
     run(main())

@@ -20,7 +20,8 @@ import glassloop
 _testcapi = pytest.importorskip("_testcapi", reason="this Python came without its test modules")
 
 pytestmark = pytest.mark.skipif(
-    sys.flags.dev_mode, reason="debug mode walks the stack in Python, where CPython itself crashes without memory"
+    sys.flags.dev_mode,
+    reason="debug mode walks the stack in Python, where CPython itself crashes without memory",
 )
 
 CAPACITY = 64  # of a new ready queue, a new timer heap and a new poller table

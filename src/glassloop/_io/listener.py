@@ -141,6 +141,9 @@ def accept_failed(listener: Listener) -> cython.int:
                 "socket": trsock.TransportSocket(listener.socket),
             }
         )
+        # The handler may have closed the server.
+        if listener.loop is None or not listener.watched:
+            return 0
         listener.loop.poller.watch(listener, 0)
         listener.loop.call_later(constants.ACCEPT_RETRY_DELAY, listener._start)
         return 0

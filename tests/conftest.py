@@ -1,0 +1,17 @@
+"""What does not hold yet: tests that are expected to fail, each with its reason."""
+
+import pytest
+
+# By the beginning of the test's name. An xfail that passes is no failure.
+KNOWN_GAPS = {
+    "test_an_abandoned_loop_is_collected[with_": "the collector does not see the sources of the poller",
+    "test_a_child_does_not_send_once_more_what_the_parent_wrote": "held writes are not sent before a fork",
+    "test_a_write_is_sent_at_once": "small writes of a busy loop leave together: decision 0006",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for name, reason in KNOWN_GAPS.items():
+            if item.name.startswith(name):
+                item.add_marker(pytest.mark.xfail(reason=reason, strict=False))
