@@ -114,7 +114,7 @@ def test_a_generator_lost_in_another_thread(loop: Loop) -> None:
         box.clear()
         gc.collect()
 
-    thread = threading.Thread(target=lose)
+    thread = threading.Thread(daemon=True, target=lose)
     thread.start()
     thread.join()
     run_turns(loop, 5)

@@ -45,7 +45,7 @@ def in_thread(function: Any, *args: Any) -> BaseException | None:
         except BaseException as exc:  # noqa: BLE001 - it is handed to the test
             raised.append(exc)
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(daemon=True, target=work)
     thread.start()
     thread.join()
     return raised[0] if raised else None

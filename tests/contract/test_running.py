@@ -97,7 +97,7 @@ def test_run_forever_again_and_again(loop: Loop) -> None:
 
 
 def test_stop_from_another_thread(loop: Loop) -> None:
-    thread = threading.Thread(target=lambda: loop.call_soon_threadsafe(loop.stop))
+    thread = threading.Thread(daemon=True, target=lambda: loop.call_soon_threadsafe(loop.stop))
     loop.call_soon(thread.start)
     loop.run_forever()
     thread.join()

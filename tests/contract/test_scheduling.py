@@ -148,7 +148,7 @@ def test_calls_from_one_thread_run_in_its_order(run: Run) -> None:
                 loop.call_soon_threadsafe(trace.append, number)
             loop.call_soon_threadsafe(done.set_result, None)
 
-        thread = threading.Thread(target=work)
+        thread = threading.Thread(daemon=True, target=work)
         thread.start()
         await done
         thread.join()
@@ -161,7 +161,9 @@ def test_a_threadsafe_call_wakes_a_sleeping_loop(run: Run) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         done = loop.create_future()
-        thread = threading.Thread(target=loop.call_soon_threadsafe, args=(done.set_result, "woken"))
+        thread = threading.Thread(
+            daemon=True, target=loop.call_soon_threadsafe, args=(done.set_result, "woken")
+        )
         loop.call_soon(thread.start)
         assert await done == "woken"
         thread.join()

@@ -32,7 +32,7 @@ def raise_soon(number: int) -> threading.Thread:
         time.sleep(0.01)
         signal.pthread_kill(threading.main_thread().ident or 0, number)
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(daemon=True, target=work)
     thread.start()
     return thread
 
@@ -373,7 +373,7 @@ def test_a_loop_outside_the_main_thread_takes_no_signals(loop_factory: LoopFacto
 
     got: list[int] = []
     signal.signal(signal.SIGUSR1, lambda number, _frame: got.append(number))
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(daemon=True, target=work)
     thread.start()
     signal.raise_signal(signal.SIGUSR1)
     thread.join()

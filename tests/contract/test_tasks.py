@@ -352,7 +352,7 @@ def test_current_task_from_another_thread(run: Run) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         seen: list[object] = []
-        thread = threading.Thread(target=lambda: seen.append(asyncio.current_task(loop)))
+        thread = threading.Thread(daemon=True, target=lambda: seen.append(asyncio.current_task(loop)))
         thread.start()
         thread.join()
         assert seen == [asyncio.current_task()]
@@ -380,7 +380,7 @@ def test_current_task_of_two_loops(loop_factory: LoopFactory) -> None:
 
     async def outside() -> None:
         mine = asyncio.current_task()
-        thread = threading.Thread(target=inner.run_until_complete, args=(inside_alone(),))
+        thread = threading.Thread(daemon=True, target=inner.run_until_complete, args=(inside_alone(),))
         thread.start()
         thread.join()
         assert asyncio.current_task() is mine

@@ -42,7 +42,7 @@ def test_a_flood_while_the_loop_is_busy(run: Run) -> None:
             for _ in range(2000):
                 loop.call_soon_threadsafe(step)
 
-        thread = threading.Thread(target=flood)
+        thread = threading.Thread(daemon=True, target=flood)
         thread.start()
         while thread.is_alive():
             await turns(10)
@@ -107,7 +107,7 @@ def test_cancelling_a_threadsafe_handle(run: Run) -> None:
             assert handle.cancelled()
             loop.call_soon_threadsafe(ran.append, "kept")
 
-        thread = threading.Thread(target=work)
+        thread = threading.Thread(daemon=True, target=work)
         thread.start()
         thread.join()
         await turns(2)
@@ -151,7 +151,7 @@ def test_loops_in_several_threads(loop_factory: LoopFactory) -> None:
 
         results[number] = loops[number].run_until_complete(main())
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    threads = [threading.Thread(daemon=True, target=work, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -167,7 +167,7 @@ def test_loops_that_call_each_other(loop_factory: LoopFactory) -> None:
         there.call_soon(ready.set)
         there.run_forever()
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(daemon=True, target=work)
     thread.start()
     ready.wait(10)
 
@@ -192,7 +192,7 @@ def test_a_loop_made_here_and_run_there(loop: Loop) -> None:
     results: list[str] = []
     loop.call_soon(results.append, "scheduled here")
     thread = threading.Thread(
-        target=lambda: results.append(loop.run_until_complete(asyncio.sleep(0, "ran there")))
+        daemon=True, target=lambda: results.append(loop.run_until_complete(asyncio.sleep(0, "ran there")))
     )
     thread.start()
     thread.join()
@@ -211,7 +211,7 @@ def test_calling_a_closed_loop_from_another_thread(loop_factory: LoopFactory) ->
         except RuntimeError as exc:
             raised.append(str(exc))
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(daemon=True, target=work)
     thread.start()
     thread.join()
     assert raised == ["Event loop is closed"]
@@ -231,7 +231,7 @@ def test_calls_race_with_closing(loop_factory: LoopFactory) -> None:
             except RuntimeError as exc:
                 ended.append(str(exc))
 
-        thread = threading.Thread(target=flood)
+        thread = threading.Thread(daemon=True, target=flood)
         thread.start()
         started.wait(10)
         loop.run_until_complete(asyncio.sleep(0.001))
@@ -266,7 +266,7 @@ def test_a_debug_loop_in_a_thread(loop_factory: LoopFactory) -> None:
     def work() -> None:
         results.append(loop.run_until_complete(asyncio.sleep(0.001, "ran")))
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(daemon=True, target=work)
     thread.start()
     thread.join()
     assert results == ["ran"]

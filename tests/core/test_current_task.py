@@ -79,7 +79,7 @@ def test_another_thread_sees_it() -> None:
         seen.append(asyncio.current_task(loop))
 
     async def main() -> None:
-        thread = threading.Thread(target=look)
+        thread = threading.Thread(daemon=True, target=look)
         thread.start()
         thread.join()  # the task is running all the time
         assert seen[0] is asyncio.current_task()
@@ -116,7 +116,7 @@ def test_two_loops_in_two_threads_do_not_mix() -> None:
         except BaseException as exc:  # noqa: BLE001 - it is handed to the test
             errors.append(exc)
 
-    threads = [threading.Thread(target=run) for _ in range(4)]
+    threads = [threading.Thread(daemon=True, target=run) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -241,7 +241,7 @@ def test_all_tasks_of_one_loop_from_another_thread() -> None:
         await asyncio.wait(tasks)
 
     looked = threading.Event()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(main()))
+    thread = threading.Thread(daemon=True, target=lambda: loop.run_until_complete(main()))
     thread.start()
     started.wait()
     seen = asyncio.all_tasks(loop)

@@ -109,7 +109,7 @@ class LyingSite(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def lying_site() -> Iterator[str]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), LyingSite) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(daemon=True, target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()

@@ -112,7 +112,7 @@ def with_a_datagram_endpoint(loop: glassloop.EventLoop) -> list[Any]:
 
 
 def with_a_wake_up_from_a_thread(loop: glassloop.EventLoop) -> list[Any]:
-    thread = threading.Thread(target=loop.call_soon_threadsafe, args=(loop.stop,))
+    thread = threading.Thread(daemon=True, target=loop.call_soon_threadsafe, args=(loop.stop,))
     thread.start()
     loop.run_forever()
     thread.join()

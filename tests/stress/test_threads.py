@@ -30,7 +30,7 @@ def test_every_call_arrives_in_its_thread_s_order(kind: str) -> None:
         if not left:
             loop.stop()
 
-    threads = [threading.Thread(target=hammer, args=(number,)) for number in range(THREADS)]
+    threads = [threading.Thread(daemon=True, target=hammer, args=(number,)) for number in range(THREADS)]
     for thread in threads:
         thread.start()
     loop.run_forever()
@@ -59,7 +59,7 @@ def test_a_loop_is_woken_for_every_call(kind: str, busy: bool) -> None:
 
     if busy:
         spin()
-    thread = threading.Thread(target=ask)
+    thread = threading.Thread(daemon=True, target=ask)
     thread.start()
     loop.run_forever()
     thread.join()
@@ -143,7 +143,9 @@ def test_many_loops_in_many_threads() -> None:
         return sum(await asyncio.gather(*(child(number) for number in range(30))))
 
     results: list[int] = []
-    threads = [threading.Thread(target=lambda: results.append(glassloop.run(main()))) for _ in range(8)]
+    threads = [
+        threading.Thread(daemon=True, target=lambda: results.append(glassloop.run(main()))) for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -159,16 +161,17 @@ def test_calling_while_the_loop_closes() -> None:
         started = threading.Event()
 
         def call(loop: glassloop.EventLoop = loop, refused: threading.Event = refused) -> None:
+            started.set()  # noqa: B023 - the round waits for its thread
             with pytest.raises(RuntimeError, match="Event loop is closed"):
                 while True:
-                    loop.call_soon_threadsafe(started.set)  # noqa: B023 - it waits for this round's thread
+                    loop.call_soon_threadsafe(int)
             refused.set()
 
-        thread = threading.Thread(target=call)
+        thread = threading.Thread(daemon=True, target=call)
         thread.start()
+        started.wait()
         loop.call_soon(loop.stop)
         loop.run_forever()
-        started.wait()
         loop.close()
         thread.join()
         assert refused.is_set()

@@ -37,12 +37,13 @@ cdef class Scheduler:
     cdef size_t left_in_batch       # how many entries of the running ready batch are still to run; 0 between batches
     cdef bint run_until_stopped     # what _run_once does: one turn, or turns until the loop is stopped
     cdef bint polling               # a thread that makes something ready must wake the poller
-    cdef uint64_t polled_at_ticks, released_at_ticks
+    cdef uint64_t polled_at_ticks
     cdef unsigned int empty_polls   # in a row, while something was ready
     cdef int run_turn(self) except -1
     cdef int poll(self) except -1
     cdef int harvest(self, double timeout) except -1
     cdef bint poll_may_wait_its_turn(self) noexcept
+    cdef int step_aside(self) except -1
     cdef double timeout(self) except? -2
     cdef int fire_timers(self) except -1
     cdef int run_ready(self) except -1

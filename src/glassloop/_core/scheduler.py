@@ -12,6 +12,7 @@ import asyncio
 import sys
 from asyncio import format_helpers
 from asyncio.log import logger
+from types import FunctionType
 
 import _asyncio
 import cython
@@ -57,7 +58,8 @@ MAXIMUM_TIMEOUT_S = cython.declare(cython.double, 24 * 3600.0)
 # So many polls in a row must find nothing before the scheduler polls less than once a turn.
 EMPTY_POLLS_BEFORE_SKIPPING = cython.declare(cython.uint, 64)
 POLL_INTERVAL_TICKS = cython.declare(uint64_t, ticks_per_20_us())
-GIL_RELEASE_INTERVAL_TICKS = cython.declare(uint64_t, 50 * ticks_per_20_us())
+# A function of the interpreter's, not a compiled one: see Scheduler.step_aside.
+interpreted = cython.declare(object, FunctionType(compile("None", "<glassloop>", "eval"), {}))
 
 
 @cython.cclass
@@ -100,6 +102,7 @@ class Scheduler:
         if ready_count(self.ready) != 0 or self._stopping:
             if not self.poll_may_wait_its_turn():
                 self.harvest(0.0)
+                self.step_aside()
         else:
             self.harvest(self.timeout())
         self.polling = False
@@ -141,12 +144,23 @@ class Scheduler:
         if now - self.polled_at_ticks < POLL_INTERVAL_TICKS:
             return True
         self.polled_at_ticks = now
-        if now - self.released_at_ticks > GIL_RELEASE_INTERVAL_TICKS:
-            # Compiled code never reaches the interpreter's own switch: give other threads their turn.
-            self.released_at_ticks = now
-            with cython.nogil:
-                pass
         return False
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def step_aside(self) -> cython.int:
+        """Give the GIL to a thread that has waited for it for long, which compiled code alone never does.
+
+        The interpreter looks whenever it enters a function, so one is entered. To release the GIL and take it
+        again would be worse than nothing: the thread that waits wakes up too late each time, and counts its
+        five milliseconds from the beginning.
+        """
+        try:
+            interpreted()
+        except BaseException:  # of a signal handler's
+            self.polling = False
+            raise
+        return 0
 
     @cython.cfunc
     @cython.exceptval(-2)
@@ -256,6 +270,7 @@ class Scheduler:
             type(self)._run_once is Scheduler._run_once and "_run_once" not in self.__dict__
         )
         choose_timer_clock(self)
+        self.empty_polls = 0  # whoever runs the loop for a few turns counts on every one of them
         try:
             super().run_forever()
         finally:
