@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -264,3 +265,14 @@ def test_colours_are_for_terminals() -> None:
 
 def test_all_is_well() -> None:
     assert list(doctor.render([Finding("a", "b", "c")], in_colour=False))[-1] == "All is well."
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "glassloop", "doctor"], stdout=closed, stderr=subprocess.PIPE, text=True
+        )
+    assert done.stderr == ""
+    assert done.returncode == 128 + signal.SIGPIPE

@@ -12,7 +12,7 @@ __all__ = ["Engine", "native_status"]
 
 def _choose_scheduler() -> tuple[type[Scheduler], str, str]:
     """The scheduler class, which tasks it uses (``native`` or ``stock``), and why."""
-    wanted = os.environ.get("GLASSLOOP_TASKS", "native")
+    wanted = os.environ.get("GLASSLOOP_TASKS") or "native"
     if wanted == "stock":
         return Scheduler, "stock", "the environment says GLASSLOOP_TASKS=stock"
     if wanted != "native":

@@ -4,6 +4,8 @@ Run `glassloop VERB --help` for what a verb does.
 """
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -34,7 +36,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Not through argparse: every word from here on belongs to the program, options too.
         return run.execute(words[1:])
     arguments = make_parser().parse_args(words)
-    status: int = VERBS[arguments.verb].main(arguments)
+    try:
+        status: int = VERBS[arguments.verb].main(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has seen enough, as in `glassloop doctor | head`. What is still buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 128 + signal.SIGPIPE
     return status
 
 
