@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -132,6 +133,17 @@ def test_a_slow_callback_is_logged(loop: Loop, caplog: pytest.LogCaptureFixture)
     text = repr(handle)
     (message,) = warnings_of(loop, caplog, lambda: run_turns(loop))
     assert message.startswith(f"Executing {text} took 0.")
+
+
+def test_the_logger_is_looked_up_when_it_is_used(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tools and tests replace asyncio.base_events.logger."""
+    logger = mock.Mock()
+    monkeypatch.setattr("asyncio.base_events.logger", logger)
+    loop.slow_callback_duration = 0.002
+    loop.call_soon(slow)
+    run_turns(loop)
+    text, *values = logger.warning.call_args.args
+    assert (text % tuple(values)).startswith("Executing <Handle slow()")
 
 
 def test_a_slow_task_is_logged_by_its_task(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:

@@ -257,6 +257,32 @@ def test_a_pending_task_brought_back_by_its_handler_is_whole(loop: Loop) -> None
     assert task.cancelled() or isinstance(task.exception(), RuntimeError)
 
 
+@pytest.mark.parametrize("derived", [False, True])
+def test_a_pending_task_that_was_destroyed_is_none_of_the_loop_s(loop: Loop, derived: bool) -> None:
+    """Also if the exception handler keeps it, and if its class is a subclass in Python."""
+    saved: list[Any] = []
+    loop.set_exception_handler(lambda _loop, context: saved.append(context["task"]))
+
+    async def hang() -> None:
+        await loop.create_future()
+
+    first = loop.create_task(hang())
+    kind: Any = type(first)
+    if derived:
+        kind = type("Derived", (kind,), {})
+    del first
+    task = kind(hang(), loop=loop)
+    run_turns(loop, 2)
+    gc.collect()
+    saved.clear()
+    del task
+    gc.collect()
+    assert [type(task) for task in saved] == [kind]
+    assert asyncio.all_tasks(loop) == set()
+    saved[0].cancel()
+    run_turns(loop, 2)
+
+
 def test_attributes_and_weak_references(run: Run) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()

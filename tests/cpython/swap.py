@@ -69,9 +69,6 @@ def _classes_without_io() -> tuple[type, type]:
     class TestLoop(stock_test_loop, LoopWithoutIO):  # type: ignore[misc]  # its base is untyped
         """The tests' own clock and turn, on glassloop's engine."""
 
-        # TestLoop counts on call_later() calling the call_at() that it overrides.
-        call_later = asyncio.BaseEventLoop.call_later  # type: ignore[assignment]  # it makes stock handles
-
     return LoopWithoutIO, TestLoop
 
 

@@ -16,6 +16,10 @@ cdef PyObject *task_type
 cdef Future future_new(loop)
 cdef int future_set_result(PyObject *future, result) except -1
 cdef int future_wake_waiters(PyObject *future) except -1
+
+# The same function, called where an error must not leave the caller at once: -1 leaves it set.
+ctypedef int (*SetResult)(PyObject *future, object result) noexcept
+cdef SetResult future_set_result_unchecked
 cdef list named_callbacks(list callbacks)
 
 

@@ -6,7 +6,7 @@ waits is itself the callback: no wake-up object is made, and the task goes strai
 
 import cython
 from cython.cimports.cpython.list import PyList_GET_ITEM, PyList_GET_SIZE
-from cython.cimports.cpython.ref import Py_DECREF, Py_INCREF, Py_XDECREF, PyObject
+from cython.cimports.cpython.ref import Py_CLEAR, Py_DECREF, Py_INCREF, Py_XDECREF, PyObject
 from cython.cimports.glassloop._core.scheduler import Scheduler
 from cython.cimports.glassloop._core.task_state import FUTURE_DONE, task_becomes_ready
 from cython.cimports.glassloop._sys.asyncio_types import (
@@ -53,7 +53,10 @@ def future_set_result(future: cython.pointer(PyObject), result: object) -> cytho
         fields.state != PENDING
         or fields.loop is cython.NULL
         or not isinstance(cython.cast(object, fields.loop), Scheduler)
-        or cython.cast(Scheduler, fields.loop)._debug
+        or (
+            cython.cast(Scheduler, fields.loop)._debug
+            and not cython.cast(Scheduler, fields.loop).call_soon_overridden
+        )
     ):
         # Errors, foreign loops and debug mode's checks are asyncio's.
         StockFuture.set_result(cython.cast(object, future), result)
@@ -73,11 +76,20 @@ def future_wake_waiters(future: cython.pointer(PyObject)) -> cython.int:
     callback: cython.pointer(PyObject) = fields.callback0
     context: cython.pointer(PyObject) = fields.context0
     i: cython.Py_ssize_t
+    failure = None
     if callback is not cython.NULL:
+        # Out of the future first: an overridden call_soon() may do anything to it. So below.
         fields.callback0 = cython.NULL
         fields.context0 = cython.NULL
         try:
             wake(loop, callback, context, future)
+        except MemoryError as exc:
+            failure = (
+                exc  # the others may need less, or none: a task's place in the ready queue is kept for it
+            )
+        except BaseException:
+            Py_CLEAR(fields.callbacks)  # as in asyncio: whom call_soon() refuses, it refuses all
+            raise
         finally:
             Py_DECREF(cython.cast(object, callback))
             Py_XDECREF(context)
@@ -87,12 +99,17 @@ def future_wake_waiters(future: cython.pointer(PyObject)) -> cython.int:
         Py_DECREF(callbacks)  # the local variable holds its own reference now
         for i in range(PyList_GET_SIZE(callbacks)):
             entry: tuple = cython.cast(tuple, PyList_GET_ITEM(callbacks, i))
-            wake(
-                loop,
-                cython.cast(cython.pointer(PyObject), entry[0]),
-                cython.cast(cython.pointer(PyObject), entry[1]),
-                future,
-            )
+            try:
+                wake(
+                    loop,
+                    cython.cast(cython.pointer(PyObject), entry[0]),
+                    cython.cast(cython.pointer(PyObject), entry[1]),
+                    future,
+                )
+            except MemoryError as exc:
+                failure = exc
+    if failure is not None:
+        raise failure
     return 0
 
 
@@ -105,6 +122,14 @@ def wake(
     context: cython.pointer(PyObject),
     future: cython.pointer(PyObject),
 ) -> cython.int:
+    if loop.call_soon_overridden:
+        scheduled = cython.cast(object, callback)
+        loop.call_soon(
+            scheduled.task_wakeup if is_task(callback) else scheduled,
+            cython.cast(object, future),
+            context=None if context is cython.NULL else cython.cast(object, context),
+        )
+        return 0
     if loop._closed:
         raise RuntimeError("Event loop is closed")
     if is_task(callback):
@@ -140,4 +165,5 @@ def named_callbacks(callbacks: list) -> list:
     ]
 
 
+future_set_result_unchecked = cython.cast(SetResult, future_set_result)
 set_future_slots(cython.cast(cython.pointer(PyObject), Future))

@@ -1,17 +1,19 @@
 """Handle: a callback that was scheduled, with asyncio's own interface.
 
 It names ``asyncio.Handle`` as its ``__class__``, so that ``isinstance`` holds. asyncio's own code writes
-its repr.
+its repr. ``ThreadSafeHandle`` is what ``call_soon_threadsafe()`` gives from CPython 3.14 on.
 """
 
+import _thread
 import asyncio
 import contextvars
 import inspect
-from asyncio import format_helpers
+from asyncio import events, format_helpers
 
 import cython
 from cython.cimports.cpython.ref import Py_CLEAR, Py_DECREF, Py_INCREF, Py_XDECREF, PyObject
-from cython.cimports.glassloop._sys.calls import take_exception
+from cython.cimports.cpython.pythread import PyThread_get_thread_ident
+from cython.cimports.glassloop._sys.calls import Py_REFCNT, take_exception
 
 _FORMAT_TAKES_DEBUG = "debug" in inspect.signature(format_helpers._format_callback_source).parameters
 
@@ -22,8 +24,8 @@ class Handle:
         if context is None:
             context = contextvars.copy_context()
         self.drop()
-        Py_XDECREF(self.fields.context)
-        Py_XDECREF(self.fields.loop)
+        Py_CLEAR(self.fields.context)
+        Py_CLEAR(self.fields.loop)
         self.fields.callback = owned(callback)
         self.fields.args = owned(args)
         self.fields.loop = owned(loop)
@@ -47,6 +49,7 @@ class Handle:
 
     @property
     def _context(self) -> object:
+        handle_materialize(cython.address(self.fields.context))
         return shown(self.fields.context)
 
     @property
@@ -67,7 +70,7 @@ class Handle:
 
     @_source_traceback.setter
     def _source_traceback(self, traceback: object) -> None:
-        Py_XDECREF(self.fields.source_traceback)
+        Py_CLEAR(self.fields.source_traceback)  # empty before it is dropped: a destructor may look here
         self.fields.source_traceback = cython.NULL if traceback is None else owned(traceback)
 
     def cancel(self) -> None:
@@ -108,6 +111,8 @@ class Handle:
     @cython.exceptval(-1, check=False)
     def run(self) -> cython.int:
         """Call the callback. SystemExit and KeyboardInterrupt go on, the rest is the exception handler's."""
+        if Py_REFCNT(cython.cast(cython.pointer(PyObject), self)) > 1:
+            handle_track(cython.cast(cython.pointer(PyObject), self))  # somebody else holds it too
         if self.fields.cancelled or self.fields.callback is cython.NULL:
             return 0
         result: cython.pointer(PyObject) = handle_call(cython.address(self.fields))
@@ -115,6 +120,79 @@ class Handle:
             return report(self)
         Py_DECREF(cython.cast(object, result))
         return 0
+
+
+@cython.final
+@cython.cclass
+class ThreadSafeHandle(Handle):
+    """A handle that other threads may cancel: while the callback runs, they wait until it has ended.
+
+    asyncio's has a reentrant lock, which it holds while the callback runs. Locks are made here by who has to
+    wait, and most handles have none.
+    """
+
+    @property
+    def __class__(self) -> type:
+        return events._ThreadSafeHandle
+
+    def cancel(self) -> None:
+        """Do not run the callback; if another thread runs it, wait for its end first."""
+        self.wait_for_runner()
+        Handle.cancel(self)
+
+    def cancelled(self) -> bool:
+        """Whether the handle was cancelled; if another thread runs the callback, wait for its end first."""
+        self.wait_for_runner()
+        return self.fields.cancelled
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def wait_for_runner(self) -> cython.int:
+        while self.runner != 0 and self.runner != PyThread_get_thread_ident():
+            lock = _thread.allocate_lock()
+            lock.acquire()
+            if self.waiters is cython.NULL:
+                self.waiters = owned([])
+            cython.cast(list, self.waiters).append(lock)
+            lock.acquire()
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def run(self) -> cython.int:
+        self.wait_for_runner()
+        outer: cython.ulong = self.runner  # the callback may run its own handle
+        self.runner = PyThread_get_thread_ident()
+        try:
+            return Handle.run(self)
+        finally:
+            self.runner = outer
+            if outer == 0 and self.waiters is not cython.NULL:
+                waiters: list = cython.cast(list, self.waiters)
+                Py_CLEAR(self.waiters)
+                for lock in waiters:
+                    lock.release()
+
+
+@cython.cfunc
+def thread_safe_handle_new(
+    loop: object,
+    callback: object,
+    arguments: cython.pointer(cython.pointer(PyObject)),
+    count: cython.Py_ssize_t,
+    context: cython.pointer(PyObject),
+) -> Handle:
+    """A handle for ``callback`` that other threads may cancel; takes over the reference to the context."""
+    handle: ThreadSafeHandle = ThreadSafeHandle.__new__(ThreadSafeHandle)
+    handle_fill(
+        cython.address(handle.fields),
+        cython.cast(cython.pointer(PyObject), loop),
+        cython.cast(cython.pointer(PyObject), callback),
+        arguments,
+        count,
+        context,
+    )
+    return handle
 
 
 @cython.cfunc
@@ -137,6 +215,7 @@ def report(handle: Handle) -> cython.int:
     Py_DECREF(exc)  # the local variable holds its own reference now
     if isinstance(exc, (SystemExit, KeyboardInterrupt)):
         raise exc
+    handle_track(cython.cast(cython.pointer(PyObject), handle))
     loop = handle._loop
     callback, args = handle._callback, handle._args or ()
     if _FORMAT_TAKES_DEBUG:
@@ -172,7 +251,9 @@ def set_up(handle: Handle) -> cython.int:
         cython.cast(cython.pointer(PyObject), handle),
         cython.address(handle.fields),
     )
+    handle_share_slots(cython.cast(cython.pointer(PyObject), ThreadSafeHandle))
     return 0
 
 
+HAS_THREAD_SAFE_HANDLES = hasattr(events, "_ThreadSafeHandle")
 set_up(Handle.__new__(Handle))

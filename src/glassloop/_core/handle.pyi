@@ -3,7 +3,7 @@ import asyncio
 import traceback
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any
+from typing import Any, final
 
 # Not derived from asyncio.Handle, but it names that as its __class__: isinstance() holds. _args and
 # _cancelled are read-only here; asyncio's stubs, where they are variables, do not allow that to be said.
@@ -32,3 +32,9 @@ class Handle(asyncio.Handle):
     def _source_traceback(self) -> traceback.StackSummary | None: ...
     @_source_traceback.setter
     def _source_traceback(self, traceback: traceback.StackSummary | None) -> None: ...
+
+# Not derived from asyncio's private _ThreadSafeHandle, but it names that as its __class__, where there is one.
+@final
+class ThreadSafeHandle(Handle):
+    def cancel(self) -> None: ...
+    def cancelled(self) -> bool: ...

@@ -5,4 +5,3 @@ from glassloop._sys.asyncio_types cimport TaskTail
 
 cdef class NativeScheduler(Scheduler):
     cdef TaskTail unfinished    # the head of the ring of this loop's unfinished tasks
-    cdef bint direct            # no subclass watches call_soon(): tasks need no handle

@@ -7,8 +7,8 @@ from asyncio import futures
 import _asyncio
 import cython
 from cython.cimports.cpython.ref import Py_DECREF, PyObject
-from cython.cimports.glassloop._core.future import future_fields, future_new, future_set_result
-from cython.cimports.glassloop._core.handle import Handle
+from cython.cimports.glassloop._core.future import future_fields, future_new, future_set_result_unchecked
+from cython.cimports.glassloop._core.handle import Handle, report
 from cython.cimports.glassloop._core.ready import HANDLE, TASK
 from cython.cimports.glassloop._core.task import adopt_callback, task_new, task_run_unchecked
 from cython.cimports.glassloop._sys.asyncio_types import PENDING, TaskTail, tail_unlink, task_of
@@ -25,7 +25,6 @@ _set_result_unless_cancelled = cython.declare(object, futures._set_result_unless
 class NativeScheduler(Scheduler):
     def __cinit__(self) -> None:
         self.unfinished.next = self.unfinished.previous = cython.address(self.unfinished)
-        self.direct = type(self).call_soon is Scheduler.call_soon
 
     def __init__(self, selector: object = None) -> None:
         super().__init__(selector)
@@ -48,7 +47,12 @@ class NativeScheduler(Scheduler):
                 # The end of every asyncio.sleep(): the same effect without a Python call.
                 args = cython.cast(Handle, entry)._args
                 if len(args) == 2 and is_pending_future(cython.cast(cython.pointer(PyObject), args[0])):
-                    return future_set_result(cython.cast(cython.pointer(PyObject), args[0]), args[1])
+                    if (
+                        future_set_result_unchecked(cython.cast(cython.pointer(PyObject), args[0]), args[1])
+                        < 0
+                    ):
+                        return report(cython.cast(Handle, entry))
+                    return 0
             return cython.cast(Handle, entry).run()
         return Scheduler.run_entry(self, entry, kind)
 
@@ -61,15 +65,17 @@ class NativeScheduler(Scheduler):
 
     def create_future(self) -> asyncio.Future:
         """A future attached to this loop."""
-        if self._debug or not self.direct:
-            return super().create_future() if not self.direct else Future(loop=self)
+        if self.call_soon_overridden:
+            return super().create_future()
+        if self._debug:
+            return Future(loop=self)
         return future_new(self)
 
     def create_task(
         self, coro: object, *, name: object = None, context: object = None, **options: object
     ) -> asyncio.Task:
         """Schedule a coroutine; the task is ready for its first step in the next turn."""
-        if self._task_factory is not None or not self.direct:
+        if self._task_factory is not None or self.call_soon_overridden:
             return super().create_task(coro, **_given(name, context), **options)
         if self._closed:
             raise RuntimeError("Event loop is closed")

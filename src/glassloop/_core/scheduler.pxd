@@ -16,7 +16,6 @@ from glassloop._core.handle cimport Handle
 from glassloop._core.ready cimport ReadyQueue
 from glassloop._core.source cimport Poller
 from glassloop._core.timers cimport TimerHeap
-from glassloop._sys.calls cimport PyContext_CopyCurrent
 
 
 cdef class Scheduler:
@@ -25,6 +24,8 @@ cdef class Scheduler:
     cdef TimerHeap timers
     cdef Clock clock                # what time() reads
     cdef Clock timer_clock          # the same, or an overridden time()
+    # Whether a subclass, or an attribute of the loop, is in the place of the scheduler's own method.
+    cdef bint call_at_overridden, call_soon_overridden
     cdef Poller poller              # None: the loop runs on another selectors object
     # Under asyncio's names, because inherited code reads and writes them.
     cdef public bint _closed, _stopping, _debug
@@ -53,9 +54,9 @@ cdef class Scheduler:
     cdef Handle make_ready(self, callback, PyObject **arguments, Py_ssize_t count, context)
 
 
-cdef inline PyObject *context_reference(context) except NULL:
-    """A new reference to the context, or to a copy of the present one for None."""
+cdef inline PyObject *context_reference(context) noexcept:
+    """A new reference to the context; NULL, which stands for the present one, for None."""
     if context is None:
-        return PyContext_CopyCurrent()
+        return NULL
     Py_INCREF(context)
     return <PyObject *>context

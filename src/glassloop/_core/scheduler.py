@@ -10,15 +10,18 @@ makes safe: nothing here lets go of the GIL between a look and the act that foll
 
 import asyncio
 import sys
-from asyncio import format_helpers
-from asyncio.log import logger
+from asyncio import base_events, format_helpers
 from types import FunctionType
 
 import _asyncio
 import cython
 from cython.cimports.cpython.ref import Py_DECREF, PyObject
 from cython.cimports.glassloop._core.clock import ticks, ticks_per_20_us
-from cython.cimports.glassloop._core.handle import handle_new
+from cython.cimports.glassloop._core.handle import (
+    HAS_THREAD_SAFE_HANDLES,
+    handle_new,
+    thread_safe_handle_new,
+)
 from cython.cimports.glassloop._core.ready import (
     HANDLE,
     SOURCE,
@@ -42,6 +45,7 @@ from cython.cimports.glassloop._sys.calls import (
     PyErr_CheckSignals,
     PyFunction_Check,
     PyMethod_Check,
+    set_attribute,
 )
 from cython.cimports.libc.stdint import uint64_t, uintptr_t
 
@@ -58,6 +62,8 @@ MAXIMUM_TIMEOUT_S = cython.declare(cython.double, 24 * 3600.0)
 # So many polls in a row must find nothing before the scheduler polls less than once a turn.
 EMPTY_POLLS_BEFORE_SKIPPING = cython.declare(cython.uint, 64)
 POLL_INTERVAL_TICKS = cython.declare(uint64_t, ticks_per_20_us())
+# Methods that the scheduler does not call where they are its own: it looks for others once, not at each use.
+_MAY_BE_OVERRIDDEN = cython.declare(frozenset, frozenset({"time", "call_at", "call_soon"}))
 # A function of the interpreter's, not a compiled one: see Scheduler.step_aside.
 interpreted = cython.declare(object, FunctionType(compile("None", "<glassloop>", "eval"), {}))
 
@@ -78,9 +84,23 @@ class Scheduler:
     def __hash__(self) -> cython.Py_hash_t:
         # asyncio looks the current task up by the loop: written only now that somebody asks. See current.py.
         if self.current is not cython.NULL and not self.current_published:
-            self.current_published = True
-            _current_tasks[self] = cython.cast(object, self.current)
+            self.current_published = True  # first: to store it asks for the hash again
+            try:
+                _current_tasks[self] = cython.cast(object, self.current)
+            except BaseException:
+                self.current_published = False
+                raise
         return self.address_hash
+
+    def __setattr__(self, name: str, value: object) -> None:
+        set_attribute(self, name, cython.cast(cython.pointer(PyObject), value))
+        if name in _MAY_BE_OVERRIDDEN:
+            choose_timer_clock(self)
+
+    def __delattr__(self, name: str) -> None:
+        set_attribute(self, name, cython.NULL)
+        if name in _MAY_BE_OVERRIDDEN:
+            choose_timer_clock(self)
 
     # -- one turn -------------------------------------------------------------------------------
 
@@ -373,7 +393,14 @@ def call_soon_threadsafe(
         raise RuntimeError("Event loop is closed")
     if scheduler._debug:
         scheduler._check_callback(callback, "call_soon_threadsafe")
-    handle: Handle = scheduler.make_ready(callback, arguments, count, context)
+    handle: Handle
+    if HAS_THREAD_SAFE_HANDLES:
+        handle = thread_safe_handle_new(scheduler, callback, arguments, count, context_reference(context))
+        if scheduler._debug:
+            handle._source_traceback = format_helpers.extract_stack(sys._getframe())
+        ready_push(scheduler.ready, cython.cast(cython.pointer(PyObject), handle), HANDLE)
+    else:
+        handle = scheduler.make_ready(callback, arguments, count, context)
     if scheduler.polling:
         wake_poller(scheduler)
     return handle
@@ -392,6 +419,12 @@ def call_later(
     if delay is None:
         raise TypeError("delay must not be None")
     seconds: cython.double = delay
+    if scheduler.call_at_overridden:
+        rest: list = []
+        i: cython.Py_ssize_t
+        for i in range(count):
+            rest.append(cython.cast(object, arguments[i]))
+        return loop.call_at(scheduler.timer_clock.read() + seconds, callback, *rest, context=context)
     return make_timer(scheduler, scheduler.timer_clock.read() + seconds, callback, arguments, count, context)
 
 
@@ -417,11 +450,19 @@ add_methods(
 @cython.cfunc
 @cython.exceptval(-1, check=False)
 def choose_timer_clock(scheduler: Scheduler) -> cython.int:
-    """Timers follow ``loop.time()``, also where a subclass or a test has overridden it."""
-    if type(scheduler).time is not Scheduler.time or "time" in scheduler.__dict__:
+    """Timers follow ``loop.time()``, also where a subclass or a test has overridden it.
+
+    So does call_later() follow ``loop.call_at()``, and what wakes a task ``loop.call_soon()``.
+    """
+    overrides = scheduler.__dict__
+    if type(scheduler).time is not Scheduler.time or "time" in overrides:
         scheduler.timer_clock = MethodClock(scheduler.time)
     else:
         scheduler.timer_clock = scheduler.clock
+    scheduler.call_at_overridden = type(scheduler).call_at is not Scheduler.call_at or "call_at" in overrides
+    scheduler.call_soon_overridden = (
+        type(scheduler).call_soon is not Scheduler.call_soon or "call_soon" in overrides
+    )
     return 0
 
 
@@ -429,10 +470,7 @@ def choose_timer_clock(scheduler: Scheduler) -> cython.int:
 @cython.exceptval(-1, check=False)
 def wake_poller(scheduler: Scheduler) -> cython.int:
     if scheduler.poller is not None:
-        try:
-            return scheduler.poller.wake()
-        except OSError:
-            pass  # no descriptor left for an eventfd: asyncio's own pipe is there
+        return scheduler.poller.wake()
     scheduler._write_to_self()
     return 0
 
@@ -494,7 +532,7 @@ def run_ready_in_debug_mode(scheduler: Scheduler, left: cython.size_t) -> cython
             scheduler._current_handle = None
         took = scheduler.timer_clock.read() - started
         if took >= scheduler.slow_callback_duration:
-            logger.warning("Executing %s took %.3f seconds", describe(running), took)
+            base_events.logger.warning("Executing %s took %.3f seconds", describe(running), took)
     return 0
 
 

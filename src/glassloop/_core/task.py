@@ -97,9 +97,11 @@ class Task(StockTask):
 
     def task_wakeup(self, future: object) -> None:
         """Step the task with what the future holds: what asyncio calls when the future is done."""
+        require_own(self)
         wake_and_step(cython.cast(cython.pointer(PyObject), self), future, True)
 
     def _throw(self, error: object) -> None:
+        require_own(self)
         step(cython.cast(cython.pointer(PyObject), self), error, True)
 
     def get_name(self) -> str:
@@ -127,6 +129,16 @@ class Task(StockTask):
 
 RUN_STATES = cython.declare(tuple, ("READY", "RUNNING", "WAITING", "DONE"))
 CAUSES = cython.declare(tuple, ("CREATED", "YIELDED", "FUTURE_DONE", "THROWN"))
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def require_own(task: Task) -> cython.int:
+    """Python code may call a task's methods on anything: a task that was not initialized, or another loop's."""
+    loop: cython.pointer(PyObject) = task_fields(cython.cast(cython.pointer(PyObject), task)).loop
+    if loop is cython.NULL or not isinstance(cython.cast(object, loop), Scheduler):
+        raise RuntimeError(f"{task!r} is no task of a glassloop loop: its own loop has to step it")
+    return 0
 
 
 # -- making -------------------------------------------------------------------------------------
@@ -296,6 +308,9 @@ def conclude(
 def returned(task: cython.pointer(PyObject), result: cython.pointer(PyObject)) -> cython.int:
     """The coroutine returned; takes over the reference to the result."""
     fields: cython.pointer(TaskFields) = task_fields(task)
+    if fields.state != PENDING:
+        Py_DECREF(cython.cast(object, result))
+        return done_by_others(task)
     if fields.must_cancel:
         # Cancelled right before the coroutine stopped.
         fields.must_cancel = 0
@@ -317,6 +332,8 @@ def raised(task: cython.pointer(PyObject)) -> cython.int:
     exception: cython.pointer(PyObject) = take_exception()
     error = cython.cast(object, exception)
     Py_DECREF(error)  # the local variable holds its own reference now
+    if fields.state != PENDING:
+        return 0 if isinstance(error, CancelledError) else done_by_others(task)
     if isinstance(error, CancelledError):
         Py_XDECREF(fields.cancelled_exception)
         Py_INCREF(error)
@@ -339,6 +356,14 @@ def raised(task: cython.pointer(PyObject)) -> cython.int:
     if isinstance(error, (KeyboardInterrupt, SystemExit)):
         raise error
     return 0
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def done_by_others(task: cython.pointer(PyObject)) -> cython.int:
+    """The coroutine has ended, but its task was done before: by ``Future.set_result(task, ...)``, say."""
+    task_becomes_done(task)
+    raise InvalidStateError("invalid state")
 
 
 # -- what it awaits -----------------------------------------------------------------------------
@@ -367,7 +392,7 @@ def park(loop: Scheduler, task: cython.pointer(PyObject), yielded: object) -> cy
             f"yield was used instead of yield from in task {cython.cast(object, task)!r} with {yielded!r}",
         )
     future.blocking = 0
-    if not is_our_future(awaited):
+    if not is_our_future(awaited) or loop.call_soon_overridden:
         yielded.add_done_callback(
             cython.cast(object, task).task_wakeup, context=cython.cast(object, task_fields(task).context)
         )
@@ -498,7 +523,7 @@ def adopt_callback(
         return 1
     elif is_instance(callback_pointer, cython.cast(cython.pointer(PyObject), Task)):
         task = callback_pointer
-    if task is cython.NULL or count != 1:
+    if task is cython.NULL or count != 1 or task_fields(task).context is cython.NULL:
         return 0
     if task_fields(task).waiter is not arguments[0]:
         # It was stepped by other hands meanwhile and waits for something else: asyncio steps it all the same.

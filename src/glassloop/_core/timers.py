@@ -10,7 +10,8 @@ import asyncio
 import cython
 from cython.cimports.cpython.mem import PyMem_Free, PyMem_Realloc
 from cython.cimports.cpython.ref import Py_DECREF, Py_INCREF, PyObject
-from cython.cimports.glassloop._core.handle import handle_allocate, handle_set_slots
+from cython.cimports.glassloop._core.handle import handle_allocate, handle_set_slots, handle_track
+from cython.cimports.libc.math import INFINITY
 
 from glassloop._core.handle import Handle
 
@@ -113,6 +114,7 @@ def timer_new(
         count,
         context,
     )
+    handle_track(allocated)
     timer: TimerHandle = cython.cast(TimerHandle, allocated)
     Py_DECREF(timer)  # the local variable holds its own reference now
     timer._when = when
@@ -124,6 +126,8 @@ def timer_new(
 def heap_push(timers: TimerHeap, timer: TimerHandle) -> cython.int:
     """Add a timer whose ``_when`` is set. On MemoryError the heap is as it was."""
     slots: cython.pointer(HeapSlot)
+    if timer.position >= 0:
+        raise RuntimeError(f"{timer!r} is in a heap already: a timer knows one place")
     if timers.heap.count == timers.heap.capacity:
         capacity: cython.Py_ssize_t = max(INITIAL_CAPACITY, 2 * timers.heap.capacity)
         slots = cython.cast(
@@ -134,7 +138,8 @@ def heap_push(timers: TimerHeap, timer: TimerHandle) -> cython.int:
         timers.heap.slots = slots
         timers.heap.capacity = capacity
     slot: HeapSlot
-    slot.deadline = timer._when
+    # Not a number is no later than anything: it must not stand at the top for ever. In asyncio, too, it is due.
+    slot.deadline = timer._when if timer._when == timer._when else -INFINITY
     slot.order = timer.order = timers.made
     slot.timer = cython.cast(cython.pointer(PyObject), timer)
     timers.made += 1

@@ -339,6 +339,24 @@ static inline int glassloop_set_future_slots(PyObject *future_type) {
     return 0;
 }
 
+/* Show a type's new finalizer as its __del__: a subclass takes its slots from what it finds under the names. */
+static inline int glassloop_show_finalizer(PyTypeObject *type) {
+    PyObject *stock = PyObject_GetAttrString((PyObject *)type->tp_base, "__del__");
+    PyObject *shown;
+    int failed;
+    if (stock == NULL) return -1;
+    if (Py_TYPE(stock) != &PyWrapperDescr_Type) {
+        Py_DECREF(stock);
+        PyErr_SetString(PyExc_ImportError, "glassloop: asyncio.Task.__del__ is not its type's finalizer");
+        return -1;
+    }
+    shown = PyDescr_NewWrapper(type, ((PyWrapperDescrObject *)stock)->d_base, (void *)type->tp_finalize);
+    Py_DECREF(stock);
+    failed = shown == NULL || PyDict_SetItemString(type->tp_dict, "__del__", shown) < 0;
+    Py_XDECREF(shown);
+    return failed ? -1 : 0;
+}
+
 static inline int glassloop_set_task_slots(PyObject *task_type) {
     PyTypeObject *type = (PyTypeObject *)task_type;
     glassloop_name_result = PyUnicode_InternFromString("result");
@@ -346,6 +364,7 @@ static inline int glassloop_set_task_slots(PyObject *task_type) {
     glassloop_tasks.type = type;
     glassloop_stock_task_finalize = type->tp_base->tp_finalize;
     type->tp_finalize = glassloop_task_finalize;
+    if (glassloop_show_finalizer(type) < 0) return -1;
     type->tp_dealloc = glassloop_task_dealloc;
     glassloop_set_await_slots(type);
     return 0;

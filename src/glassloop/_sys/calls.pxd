@@ -7,6 +7,8 @@ cdef extern from "Python.h":
     int context_enter "PyContext_Enter"(PyObject *context) noexcept  # -1: the exception is set
     int PyContext_Exit(PyObject *context) except -1
     int PyErr_CheckSignals() except -1
+    Py_ssize_t Py_REFCNT(PyObject *object) noexcept
+    int set_attribute "PyObject_GenericSetAttr"(object thing, object name, PyObject *value) except -1  # NULL: delete
     bint PyCoro_CheckExact(object coro) noexcept
     bint PyFunction_Check(object callback) noexcept
     bint PyMethod_Check(object callback) noexcept
