@@ -4,8 +4,6 @@ import pytest
 
 # By the beginning of the test's name. An xfail that passes is no failure.
 KNOWN_GAPS = {
-    "test_an_abandoned_loop_is_collected[with_": "the collector does not see the sources of the poller",
-    "test_a_child_does_not_send_once_more_what_the_parent_wrote": "held writes are not sent before a fork",
     "test_a_write_is_sent_at_once": "small writes of a busy loop leave together: decision 0006",
 }
 

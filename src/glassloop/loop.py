@@ -29,6 +29,19 @@ from glassloop._io.stream_transport import StreamTransport
 _T = TypeVar("_T")
 
 
+class _SelfPipeEnd:
+    """An end of asyncio's self-pipe, opened when it is first asked for: see EventLoop._make_self_pipe."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, loop: "EventLoop | None", owner: type) -> Any:
+        if loop is None:
+            return self
+        loop._open_self_pipe()
+        return loop.__dict__[self._name]
+
+
 class EventLoop(Engine, asyncio.SelectorEventLoop):
     """An asyncio event loop on glassloop's engine.
 
@@ -49,6 +62,32 @@ class EventLoop(Engine, asyncio.SelectorEventLoop):
         """Close the loop, which must not be running, and forget all that was scheduled."""
         super().close()
         self._forget_timers()
+
+    # -- the self-pipe --------------------------------------------------------------------------
+
+    # asyncio sets them on the loop, which then hides these.
+    _ssock = _SelfPipeEnd()
+    _csock = _SelfPipeEnd()
+
+    def _make_self_pipe(self) -> None:
+        # A poller is woken without it, so that signal handlers alone need it: half of what a new loop costs.
+        if not isinstance(self._selector, EpollPoller):
+            self._open_self_pipe()
+
+    def _open_self_pipe(self) -> None:
+        super()._make_self_pipe()  # type: ignore[misc]
+
+    def _close_self_pipe(self) -> None:
+        if "_csock" in self.__dict__:
+            super()._close_self_pipe()  # type: ignore[misc]
+        else:
+            self.__dict__.update(_ssock=None, _csock=None)
+
+    def _write_to_self(self) -> None:
+        if isinstance(self._selector, EpollPoller) and "_csock" not in self.__dict__:
+            self._selector.wake_up()
+        else:
+            super()._write_to_self()  # type: ignore[misc]
 
     # -- transports -----------------------------------------------------------------------------
 

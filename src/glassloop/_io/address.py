@@ -21,12 +21,15 @@ from cython.cimports.glassloop._sys.socket import (
 )
 from cython.cimports.libc.string import memcpy, memset
 
+INET_SIZE = cython.declare(socklen_t, 8)  # family, port and address of struct sockaddr_in
 PATH_OFFSET = cython.declare(cython.Py_ssize_t, 2)  # offsetof(struct sockaddr_un, sun_path)
 
 
 @cython.cfunc
 def address_pack(address: cython.pointer(Address), size: socklen_t) -> bytes:
-    """The first ``size`` bytes of the sockaddr."""
+    """The first ``size`` bytes of the sockaddr, without IPv4's padding."""
+    if address.any.sa_family == AF_INET and size > INET_SIZE:
+        size = INET_SIZE
     return PyBytes_FromStringAndSize(cython.cast(cython.p_char, address), size)
 
 

@@ -130,14 +130,16 @@ class PipeTransport(LoopSource):
     @cython.exceptval(-1, check=False)
     def fail(self, exc: object, message: str, quiet: cython.bint) -> cython.int:
         """End the pipe for an error, which is reported unless it is of the quiet kind."""
-        if quiet:
-            if self.loop._debug:
-                logger.debug("%r: %s", self, message, exc_info=exc)
-        else:
-            self.loop.call_exception_handler(
-                {"message": message, "exception": exc, "transport": self, "protocol": self.protocol}
-            )
-        self._close(exc)
+        try:
+            if quiet:
+                if self.loop._debug:
+                    logger.debug("%r: %s", self, message, exc_info=exc)
+            else:
+                self.loop.call_exception_handler(
+                    {"message": message, "exception": exc, "transport": self, "protocol": self.protocol}
+                )
+        finally:
+            self._close(exc)
         return 0
 
     def _close(self, exc: object = None) -> None:
@@ -148,7 +150,11 @@ class PipeTransport(LoopSource):
     @cython.cfunc
     @cython.exceptval(-1, check=False)
     def end_soon(self, exc: object) -> cython.int:
-        self.loop.call_soon(self._call_connection_lost, exc)
+        try:
+            self.loop.call_soon(self._call_connection_lost, exc)
+        except MemoryError:
+            # Sooner than the protocol expects; but a pipe that never ends would be worse.
+            self._call_connection_lost(exc)
         return 0
 
     def _call_connection_lost(self, exc: object) -> None:
@@ -167,9 +173,11 @@ class PipeTransport(LoopSource):
 
     def __del__(self) -> None:
         if self.pipe is not None:
-            warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
-            self.watched = 0  # whoever watched it held a reference: nobody does
-            self.pipe.close()
+            try:
+                warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
+            finally:  # the warning may be an error
+                self.watched = 0  # whoever watched it held a reference: nobody does
+                self.pipe.close()
 
 
 @cython.final
@@ -223,15 +231,21 @@ class ReadPipeTransport(PipeTransport):
                 raise MemoryError("no memory for the read buffer")
         count = read_data(self.fd, _read_buffer, READ_SIZE)
         if count > 0:
-            data = PyBytes_FromStringAndSize(_read_buffer, count)
+            try:
+                data = PyBytes_FromStringAndSize(_read_buffer, count)
+            except MemoryError as exc:
+                # What was read is lost: the stream must not go on with a hole in it.
+                return self.fail(exc, "Fatal read error on pipe transport", False)
             self.context.run(self.protocol.data_received, data)
         elif count == 0:
             if self.loop._debug:
                 logger.info("%r was closed by peer", self)
             self._closing = True
             self.set_watched(0)
-            self.loop.call_soon(self.protocol.eof_received)
-            self.end_soon(None)
+            try:
+                self.loop.call_soon(self.protocol.eof_received)
+            finally:
+                self.end_soon(None)
         else:
             number = errno
             if number != EAGAIN and number != EINTR:
@@ -343,7 +357,9 @@ class WritePipeTransport(PipeTransport):
         if self.queue is not None:
             self.queue.add(data, 0)
         else:
+            size: cython.Py_ssize_t = memoryview(data).nbytes
             count: cython.Py_ssize_t
+            queue: WriteQueue
             try:
                 count = os.write(self.fd, data)
             except (BlockingIOError, InterruptedError):
@@ -352,10 +368,18 @@ class WritePipeTransport(PipeTransport):
                 self._conn_lost += 1
                 self.fail(exc, "Fatal write error on pipe transport", True)
                 return
-            if count == memoryview(data).nbytes:
+            if count == size:
                 return
-            self.queue = WriteQueue()
-            self.queue.add(data, count)
+            try:
+                queue = WriteQueue()
+                queue.add(data, count)
+            except MemoryError as exc:
+                if count == 0:
+                    raise  # nothing has happened
+                self._conn_lost += 1
+                self.fail(exc, "Fatal write error on pipe transport", False)
+                return
+            self.queue = queue
             self.set_watched(self.watched | WRITABLE)
         self.pause_protocol_if_full()
 

@@ -5,10 +5,16 @@ from libc.stdint cimport uint32_t, uintptr_t
 from glassloop._core.ready cimport ReadyQueue
 from glassloop._core.source cimport IOSource, Poller
 
+cdef extern from "gc_slots.h":
+    void set_owner_slots "glassloop_set_owner_slots"(
+        PyObject *poller_type, PyObject *instance, uintptr_t **owners, int *capacity,
+        int (*clear)(PyObject *) noexcept
+    ) noexcept
+
 
 cdef class EpollCore(Poller):
     cdef readonly int epoll_fd
-    cdef int wake_fd            # an eventfd(2), made when another thread first wakes a waiting loop
+    cdef int wake_fd            # an eventfd(2): other threads wake the loop through it
     cdef bint wake_pending
     cdef uintptr_t *owners      # by file descriptor: an owned reference to an IOSource, or 1 for a selectors key
     cdef int capacity

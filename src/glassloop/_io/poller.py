@@ -5,7 +5,6 @@ It is a ``selectors.BaseSelector``, so all that asyncio does with its selector g
 It never runs a callback.
 """
 
-import errno
 import os
 import selectors
 import weakref
@@ -34,6 +33,7 @@ from cython.cimports.glassloop._sys.epoll import (
     eventfd_drain,
     eventfd_signal,
 )
+from cython.cimports.libc.errno import EBADF, EINTR, ENOENT
 from cython.cimports.libc.errno import errno as c_errno
 from cython.cimports.libc.math import ceil
 from cython.cimports.libc.stdint import uint32_t, uintptr_t
@@ -51,10 +51,8 @@ class EpollCore(Poller):
     """The compiled half: the table of owners, and the harvest."""
 
     def __cinit__(self) -> None:
-        self.wake_fd = -1
-        self.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
-        if self.epoll_fd < 0:
-            raise OSError(c_errno, os.strerror(c_errno))
+        self.epoll_fd = self.wake_fd = -1
+        open_fds(self)
 
     def __dealloc__(self) -> None:
         release_owners(self)
@@ -101,13 +99,13 @@ class EpollCore(Poller):
         if events == 0:
             result = epoll_set(self.epoll_fd, EPOLL_CTL_DEL, fd, 0)
             # Closed already: the kernel has forgotten it.
-            if result == -errno.EBADF or result == -errno.ENOENT:
+            if result == -EBADF or result == -ENOENT:
                 result = 0
         else:
             result = epoll_set(
                 self.epoll_fd, EPOLL_CTL_MOD if before else EPOLL_CTL_ADD, fd, kernel_mask(events)
             )
-            if result == -errno.ENOENT:
+            if result == -ENOENT:
                 # The descriptor was closed and opened again behind our back.
                 result = epoll_set(self.epoll_fd, EPOLL_CTL_ADD, fd, kernel_mask(events))
         if result < 0:
@@ -133,7 +131,7 @@ class EpollCore(Poller):
             with cython.nogil:
                 count = epoll_harvest(self.epoll_fd, batch, BATCH, timeout_ns)
         if count < 0:
-            if count == -errno.EINTR:
+            if count == -EINTR:
                 # A signal: its handler runs now, and the turn goes on.
                 PyErr_CheckSignals()
                 return 0
@@ -167,21 +165,14 @@ class EpollCore(Poller):
     @cython.cfunc
     @cython.exceptval(-1, check=False)
     def wake(self) -> cython.int:
-        result: cython.int
-        if self.wake_pending:
-            return 0
-        if self.wake_fd < 0:
-            fd: cython.int = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
-            if fd < 0:
-                raise OSError(c_errno, os.strerror(c_errno))
-            result = epoll_set(self.epoll_fd, EPOLL_CTL_ADD, fd, EPOLLIN)
-            if result < 0:
-                close_fd(fd)
-                raise OSError(-result, os.strerror(-result))
-            self.wake_fd = fd
-        self.wake_pending = True
-        eventfd_signal(self.wake_fd)
+        if not self.wake_pending and self.wake_fd >= 0:
+            self.wake_pending = True
+            eventfd_signal(self.wake_fd)
         return 0
+
+    def wake_up(self) -> None:
+        """End the wait of the loop, which may be in another thread."""
+        self.wake()
 
     def attach(self, process_events: object, ready: ReadyQueue) -> None:
         """Serve a loop: its ``_process_events`` takes what has a selectors key, ``ready`` the rest."""
@@ -216,9 +207,7 @@ class EpollCore(Poller):
             return
         close_fds(self)
         self.wake_pending = False
-        self.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
-        if self.epoll_fd < 0:
-            raise OSError(c_errno, os.strerror(c_errno))
+        open_fds(self)
         for fd in range(self.capacity):
             if self.owners[fd] == KEYED:
                 events = self._fd_to_key[fd].events
@@ -324,6 +313,44 @@ def release_owners(poller: EpollCore) -> cython.void:
 
 @cython.cfunc
 @cython.exceptval(check=False)
+def clear_for_collector(poller: cython.pointer(PyObject)) -> cython.int:
+    release_owners(cython.cast(EpollCore, poller))
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def let_collector_see(poller: EpollCore) -> cython.int:
+    set_owner_slots(
+        cython.cast(cython.pointer(PyObject), EpollCore),
+        cython.cast(cython.pointer(PyObject), poller),
+        cython.address(poller.owners),
+        cython.address(poller.capacity),
+        clear_for_collector,
+    )
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def open_fds(poller: EpollCore) -> cython.int:
+    """An epoll set, and the eventfd that wakes who waits for it: later there might be no descriptor left."""
+    result: cython.int = 0
+    poller.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
+    if poller.epoll_fd >= 0:
+        poller.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+    if poller.wake_fd < 0:
+        result = c_errno
+    else:
+        result = -epoll_set(poller.epoll_fd, EPOLL_CTL_ADD, poller.wake_fd, EPOLLIN)
+    if result != 0:
+        close_fds(poller)
+        raise OSError(result, os.strerror(result))
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
 def close_fds(poller: EpollCore) -> cython.void:
     if poller.epoll_fd >= 0:
         close_fd(poller.epoll_fd)
@@ -333,6 +360,7 @@ def close_fds(poller: EpollCore) -> cython.void:
         poller.wake_fd = -1
 
 
+let_collector_see(EpollCore())
 _pollers: weakref.WeakSet = weakref.WeakSet()
 
 

@@ -1,20 +1,31 @@
 # The C side of stream_transport.py.
+from cpython.ref cimport PyObject
+
 from glassloop._io.transport cimport SocketTransport
+from glassloop._io.write_queue cimport WriteQueue
+
+
+# One that holds what it is given while a method of its protocol runs: a link in the chain of all of them. It
+# lies on the stack of who calls the method, and costs nothing while none runs.
+cdef struct Cork:
+    PyObject *transport     # a StreamTransport (borrowed)
+    Cork *previous
+    Cork *next
 
 
 cdef class StreamTransport(SocketTransport):
     cdef object held            # what a protocol's method wrote first while it runs: bytes, or None
     cdef object empty_waiter    # a future of sendfile()'s: done once nothing is queued
-    cdef bint corked            # a protocol's method is running: its writes leave together when it returns
-    cdef bint deferred          # what was written goes out at the end of the ready batch
-    cdef bint buffered          # the protocol is a BufferedProtocol
+    cdef unsigned char corked            # a protocol's method is running: its writes leave together when it returns
+    cdef unsigned char deferred          # what was written goes out at the end of the ready batch
+    cdef unsigned char buffered          # the protocol is a BufferedProtocol
     cdef readonly bint _eof     # write_eof() was called
-    cdef bint eof_sent
+    cdef unsigned char eof_sent
     cdef int receive_bytes(self) except -1
     cdef int receive_into_protocol(self) except -1
     cdef int received_eof(self) except -1
-    cdef int cork(self) except -1
-    cdef int uncork(self) except -1
+    cdef int cork(self, Cork *cork) except -1
+    cdef int uncork(self, Cork *cork) except -1
     cdef int write_chunk(self, data) except -1
     cdef int queue_chunk(self, data, Py_ssize_t start) except -1
     cdef int flush(self, bint from_poller) except -1

@@ -9,6 +9,7 @@ How it reads: one ``recv`` for each readiness, into one buffer for all, then one
 waits for data owns no buffer.
 """
 
+import _thread
 import asyncio
 import os
 from asyncio import constants, futures, selector_events
@@ -18,6 +19,7 @@ import cython
 from cython.cimports.cpython.buffer import PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cython.cimports.cpython.ref import Py_DECREF, PyObject
+from cython.cimports.glassloop._core.scheduler import Scheduler
 from cython.cimports.glassloop._core.source import READABLE, WRITABLE
 from cython.cimports.glassloop._io.transport import CALLED, call_protocol
 from cython.cimports.glassloop._io.write_queue import immutable
@@ -32,7 +34,9 @@ from cython.cimports.glassloop._sys.socket import (
 )
 from cython.cimports.libc.errno import EAGAIN, EINTR, errno
 from cython.cimports.libc.stdlib import malloc
+from cython.cimports.libc.string import memcpy
 
+from glassloop._core.scheduler import Scheduler
 from glassloop._io.transport import SocketTransport
 from glassloop._io.write_queue import WriteQueue
 
@@ -41,10 +45,16 @@ RECEIVE_SIZE = cython.declare(cython.Py_ssize_t, 256 * 1024)
 # A protocol's method may write as much before it is sent while the method still runs.
 CORK_SIZE = cython.declare(cython.Py_ssize_t, 64 * 1024)
 
+# Up to so many bytes, one piece is cheaper to make and to send than two (an iovec, a queue for it).
+JOIN_SIZE = cython.declare(cython.Py_ssize_t, 4 * 1024)
 # A task's write of up to so many bytes may wait for the end of the ready batch.
 DEFER_SIZE = cython.declare(cython.Py_ssize_t, 16 * 1024)
 # ... as long as so many entries of the batch are still to run.
 DEFER_WHILE_LEFT = cython.declare(cython.size_t, 4)
+
+# The transports whose protocol's method is running, the last one first; several where one method calls another's
+# loop, or loops run in several threads.
+corks = cython.declare(cython.pointer(Cork), cython.NULL)
 
 # One buffer for all connections: between recv and the copy nothing else runs. Made when first needed.
 _receive_buffer = cython.declare(cython.p_char, cython.NULL)
@@ -119,14 +129,17 @@ class StreamTransport(SocketTransport):
                 raise MemoryError("no memory for the receive buffer")
         count = socket_recv(self.fd, _receive_buffer, RECEIVE_SIZE)
         if count > 0:
+            try:
+                data = PyBytes_FromStringAndSize(_receive_buffer, count)
+            except MemoryError as exc:
+                # What was received is lost: the stream must not go on with a hole in it.
+                return self.fail(exc, "Fatal read error on socket transport")
             return self.call_corked(
-                "data_received",
-                PyBytes_FromStringAndSize(_receive_buffer, count),
-                "Fatal error: protocol.data_received() call failed.",
+                "data_received", data, "Fatal error: protocol.data_received() call failed."
             )
         if count == 0:
             return self.received_eof()
-        return receive_failed(self)
+        return receive_failed(self, errno)
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
@@ -136,7 +149,8 @@ class StreamTransport(SocketTransport):
         error: cython.pointer(PyObject) = cython.NULL
         view: Py_buffer
         count: cython.Py_ssize_t
-        self.cork()
+        cork: Cork
+        self.cork(cython.address(cork))
         try:
             if call_protocol(self, "get_buffer", -1, cython.address(given), cython.address(error)) == CALLED:
                 target = cython.cast(object, given)
@@ -148,13 +162,13 @@ class StreamTransport(SocketTransport):
                 Py_DECREF(failure)
                 raise failure
         except (SystemExit, KeyboardInterrupt):
-            self.uncork()
+            self.uncork(cython.address(cork))
             raise
         except BaseException as exc:
-            self.uncork()
+            self.uncork(cython.address(cork))
             self.fail(exc, "Fatal error: protocol.get_buffer() call failed.")
             return 0
-        self.uncork()
+        self.uncork(cython.address(cork))
         if self.lost_writes or self.fd < 0:
             return 0  # get_buffer() ended the connection
         try:
@@ -163,31 +177,33 @@ class StreamTransport(SocketTransport):
             self.fail(exc, "Fatal read error on socket transport")
             return 0
         count = socket_recv(self.fd, view.buf, view.len)
-        PyBuffer_Release(cython.address(view))
+        number: cython.int = errno
+        PyBuffer_Release(cython.address(view))  # may call Python, which writes errno
         if count > 0:
             return self.call_corked(
                 "buffer_updated", count, "Fatal error: protocol.buffer_updated() call failed."
             )
         if count == 0:
             return self.received_eof()
-        return receive_failed(self)
+        return receive_failed(self, number)
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
     def received_eof(self) -> cython.int:
         result: cython.pointer(PyObject) = cython.NULL
         error: cython.pointer(PyObject) = cython.NULL
+        cork: Cork
         if self.loop._debug:
             logger.debug("%r received EOF", self)
-        self.cork()
+        self.cork(cython.address(cork))
         try:
             outcome: cython.int = call_protocol(
                 self, "eof_received", None, cython.address(result), cython.address(error)
             )
         except BaseException:
-            self.uncork()
+            self.uncork(cython.address(cork))
             raise
-        self.uncork()
+        self.uncork(cython.address(cork))
         if outcome == CALLED:
             keep_open = cython.cast(object, result)
             Py_DECREF(keep_open)
@@ -208,13 +224,14 @@ class StreamTransport(SocketTransport):
         result: cython.pointer(PyObject) = cython.NULL
         error: cython.pointer(PyObject) = cython.NULL
         outcome: cython.int
-        self.corked = True
+        cork: Cork
+        self.cork(cython.address(cork))
         try:
             outcome = call_protocol(self, name, argument, cython.address(result), cython.address(error))
         except BaseException:
-            self.uncork()
+            self.uncork(cython.address(cork))
             raise
-        self.uncork()
+        self.uncork(cython.address(cork))
         if outcome == CALLED:
             Py_DECREF(cython.cast(object, result))
             return 0
@@ -242,14 +259,16 @@ class StreamTransport(SocketTransport):
             raise RuntimeError("Cannot call writelines() after write_eof()")
         if self.empty_waiter is not None:
             raise RuntimeError("unable to writelines; sendfile is in progress")
+        cork: Cork
         corked: cython.bint = self.corked
-        self.corked = True
+        if not corked:
+            self.cork(cython.address(cork))
         try:
             for data in list_of_data:
                 self.write(data)
         finally:
             if not corked:
-                self.uncork()
+                self.uncork(cython.address(cork))
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
@@ -261,48 +280,74 @@ class StreamTransport(SocketTransport):
             self.lost_writes += 1
             return 0
         if not self.corked and self.held is None and self.queue is None and may_defer(self, data):
-            self.deferred = True
             self.loop.batch_enders.append(self)
+            self.deferred = True
         if self.corked or self.deferred:
             if self.held is None and self.queue is None:
                 self.held = immutable(data, 0)
-                if PyBytes_GET_SIZE(self.held) >= CORK_SIZE:
-                    self.flush(False)
-                return 0
-            self.queue_chunk(data, 0)
-            if self.queue.size >= CORK_SIZE and not self.watched & WRITABLE:
-                self.flush(False)
+            elif self.queue is None and PyBytes_GET_SIZE(self.held) + byte_size(data) <= JOIN_SIZE:
+                self.held = joined(self.held, immutable(data, 0))
+            else:
+                self.queue_chunk(data, 0)
+            if self.watched & WRITABLE:
+                return self.pause_protocol_if_full()  # the kernel is full: nothing is held, all is queued
+            if self.pending() >= CORK_SIZE or self.pending() > self.high:
+                return self.flush(False)
             return 0
         if self.queue is None:
+            size: cython.Py_ssize_t = byte_size(data)
             sent = send_now(self, data)
-            if sent < 0 or sent == byte_size(data):
+            if sent < 0 or sent == size:
                 return 0
-            self.queue_chunk(data, sent)
-            self.set_watched(self.watched | WRITABLE)
+            try:
+                self.queue_chunk(data, sent)
+            except BaseException as exc:
+                if sent == 0:
+                    raise  # nothing has happened
+                return self.fail(exc, "Fatal write error on socket transport")
         else:
             self.queue_chunk(data, 0)
+        self.set_watched(self.watched | WRITABLE)
         return self.pause_protocol_if_full()
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
     def queue_chunk(self, data: object, start: cython.Py_ssize_t) -> cython.int:
-        if self.queue is None:
-            self.queue = WriteQueue()
-            if self.held is not None:
-                self.queue.add(self.held, 0)
-                self.held = None
-        return self.queue.add(data, start)
-
-    @cython.cfunc
-    @cython.exceptval(-1, check=False)
-    def cork(self) -> cython.int:
-        self.corked = True
+        """On MemoryError what is held and queued is as it was."""
+        if self.queue is not None:
+            return self.queue.add(data, start)
+        queue: WriteQueue = WriteQueue()
+        if self.held is not None:
+            queue.add(self.held, 0)
+        queue.add(data, start)
+        self.queue = queue
+        self.held = None
         return 0
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
-    def uncork(self) -> cython.int:
+    def cork(self, cork: cython.pointer(Cork)) -> cython.int:
+        """Hold what is written until uncork(); the caller keeps the cork on its stack, as a link of the chain."""
+        self.corked = True
+        cork.transport = cython.cast(cython.pointer(PyObject), self)
+        cork.previous = cython.NULL
+        cork.next = corks
+        if corks is not cython.NULL:
+            corks.previous = cork
+        set_first_cork(cork)
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def uncork(self, cork: cython.pointer(Cork)) -> cython.int:
         """The protocol's method is over: send what it wrote."""
+        # Not always the first of the chain: another thread's loop may have put one before it.
+        if cork.previous is cython.NULL:
+            set_first_cork(cork.next)
+        else:
+            cork.previous.next = cork.next
+        if cork.next is not cython.NULL:
+            cork.next.previous = cork.previous
         self.corked = False
         if self.lost_writes:
             return 0
@@ -336,7 +381,11 @@ class StreamTransport(SocketTransport):
             if sent < 0:
                 return 0
             if sent < PyBytes_GET_SIZE(data):
-                self.queue_chunk(data, sent)
+                try:
+                    self.queue_chunk(data, sent)
+                except BaseException as exc:
+                    # The writer has been told that all is well: the stream must not go on with a hole in it.
+                    return self.fail(exc, "Fatal write error on socket transport")
         elif self.queue is not None:
             try:
                 self.queue.send(self.fd, True)
@@ -400,14 +449,27 @@ class StreamTransport(SocketTransport):
         """True: a stream may be half-closed."""
         return True
 
+    def set_write_buffer_limits(self, high: object = None, low: object = None) -> None:
+        """Pause the protocol's writing above ``high`` bytes, resume it below ``low``."""
+        send_held(self)
+        SocketTransport.set_write_buffer_limits(self, high, low)
+
     def write_eof(self) -> None:
         """Close the writing half once what is queued is sent; reading goes on."""
         if self._closing or self._eof:
             return
+        send_held(self)
+        if self._closing:
+            return  # the connection failed
         self._eof = True
         if not self.pending():
             self.eof_sent = True
             socket_shutdown(self.fd, SHUT_WR)
+
+    def close(self) -> None:
+        """Send what is queued, then close the connection. ``connection_lost(None)`` follows."""
+        send_held(self)
+        SocketTransport.close(self)
 
     def abort(self) -> None:
         """Close the connection at once; what the kernel has not taken is lost."""
@@ -466,18 +528,30 @@ def send_now(transport: StreamTransport, data: object) -> cython.Py_ssize_t:
     """How many bytes the kernel took; -1 if the connection failed, which is dealt with."""
     view: Py_buffer
     sent: cython.Py_ssize_t
+    number: cython.int
     if type(data) is bytes:
         sent = socket_send(transport.fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        number = errno
     else:
         PyObject_GetBuffer(data, cython.address(view), PyBUF_SIMPLE)
         sent = socket_send(transport.fd, view.buf, view.len)
-        PyBuffer_Release(cython.address(view))
+        number = errno
+        PyBuffer_Release(cython.address(view))  # may call Python, which writes errno
     if sent >= 0:
         return sent
-    if errno == EAGAIN or errno == EINTR:
+    if number == EAGAIN or number == EINTR:
         return 0
-    transport.fail(last_os_error(), "Fatal write error on socket transport")
+    transport.fail(OSError(number, os.strerror(number)), "Fatal write error on socket transport")
     return -1
+
+
+@cython.cfunc
+def joined(first: bytes, second: bytes) -> bytes:
+    size: cython.Py_ssize_t = PyBytes_GET_SIZE(first)
+    both: bytes = PyBytes_FromStringAndSize(cython.NULL, size + PyBytes_GET_SIZE(second))
+    memcpy(PyBytes_AS_STRING(both), PyBytes_AS_STRING(first), size)
+    memcpy(PyBytes_AS_STRING(both) + size, PyBytes_AS_STRING(second), PyBytes_GET_SIZE(second))
+    return both
 
 
 @cython.cfunc
@@ -489,17 +563,39 @@ def byte_size(data: object) -> cython.Py_ssize_t:
 
 
 @cython.cfunc
-def last_os_error() -> object:
-    number: cython.int = errno
-    return OSError(number, os.strerror(number))
+@cython.exceptval(-1, check=False)
+def receive_failed(transport: StreamTransport, number: cython.int) -> cython.int:
+    if number == EAGAIN or number == EINTR:
+        return 0
+    return transport.fail(OSError(number, os.strerror(number)), "Fatal read error on socket transport")
 
 
 @cython.cfunc
-@cython.exceptval(-1, check=False)
-def receive_failed(transport: StreamTransport) -> cython.int:
-    if errno == EAGAIN or errno == EINTR:
-        return 0
-    return transport.fail(last_os_error(), "Fatal read error on socket transport")
+@cython.exceptval(check=False)
+@cython.inline
+def set_first_cork(cork: cython.pointer(Cork)) -> cython.void:
+    global corks
+    corks = cork
+
+
+def _send_held_before_fork() -> None:
+    """What this thread's loops hold would be in the child too, and be sent once more by it."""
+    link: cython.pointer(Cork) = corks
+    holding: list = []
+    while link is not cython.NULL:
+        if cython.cast(StreamTransport, link.transport).loop is not None:
+            holding.append(cython.cast(StreamTransport, link.transport))
+        link = link.next
+    holding = [transport for transport in holding if transport._loop._thread_id == _thread.get_ident()]
+    loop = asyncio._get_running_loop()
+    if isinstance(loop, Scheduler):
+        holding += cython.cast(Scheduler, loop).batch_enders
+    for transport in holding:
+        if isinstance(transport, StreamTransport):
+            send_held(transport)
+
+
+os.register_at_fork(before=_send_held_before_fork)
 
 
 # -- accepted connections -----------------------------------------------------------------------------
@@ -514,7 +610,11 @@ def accepted_transport(
     transport.fd = fd
     transport.peer = peer
     transport.loop = loop
-    transport._begin(loop, None, None, server, context)
+    try:
+        transport._begin(loop, None, None, server, context)
+    except BaseException:
+        transport.fd = -1  # the caller closes it
+        raise
     return transport
 
 
@@ -525,15 +625,18 @@ def begin_accepted(transport: StreamTransport, protocol: object) -> cython.int:
     transport.set_protocol(protocol)
     result: cython.pointer(PyObject) = cython.NULL
     error: cython.pointer(PyObject) = cython.NULL
-    transport.cork()
+    cork: Cork
+    transport.cork(cython.address(cork))
     try:
         outcome: cython.int = call_protocol(
             transport, "connection_made", transport, cython.address(result), cython.address(error)
         )
     except BaseException:
-        transport.uncork()
+        # KeyboardInterrupt, say, that a signal handler raised: if the loop goes on, so does the connection.
+        transport._start_reading()
+        transport.uncork(cython.address(cork))
         raise
-    transport.uncork()
+    transport.uncork(cython.address(cork))
     if outcome == CALLED:
         Py_DECREF(cython.cast(object, result))
     else:

@@ -21,8 +21,8 @@ cdef class SocketTransport(LoopSource):
     cdef unsigned int lost_writes   # 0: connected. Then counts writes that went nowhere (asyncio's _conn_lost)
     cdef readonly bint _closing
     cdef readonly bint _protocol_paused
-    cdef bint reading_paused
-    cdef bint context_given         # by the user (3.15), not copied
+    cdef unsigned char reading_paused
+    cdef unsigned char context_given #  by the user (3.15), not copied
     cdef int fd_was                 # before the socket was closed
     cdef Py_ssize_t pending(self) except -1
     cdef int notify(self, str method, argument) except -1

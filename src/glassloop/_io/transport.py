@@ -16,9 +16,9 @@ from cython.cimports.glassloop._core.source import READABLE, WRITABLE
 from cython.cimports.glassloop._io.address import address_unpack, local_address, peer_address
 from cython.cimports.glassloop._sys.calls import (
     PyContext_CopyCurrent,
-    PyContext_Enter,
     PyContext_Exit,
     call_method,
+    context_enter,
     take_exception,
 )
 from cython.cimports.glassloop._sys.socket import socket_close
@@ -267,14 +267,17 @@ class SocketTransport(LoopSource):
     @cython.exceptval(-1, check=False)
     def fail(self, exc: object, message: str) -> cython.int:
         """End the connection for an error, which is reported unless it is the network's."""
-        if isinstance(exc, OSError):
-            if self.loop is not None and self.loop._debug:
-                logger.debug("%r: %s", self, message, exc_info=exc)
-        elif self.loop is not None:
-            self.loop.call_exception_handler(
-                {"message": message, "exception": exc, "transport": self, "protocol": self.protocol}
-            )
-        return self.force_close(exc)
+        try:
+            if isinstance(exc, OSError):
+                if self.loop is not None and self.loop._debug:
+                    logger.debug("%r: %s", self, message, exc_info=exc)
+            elif self.loop is not None:
+                self.loop.call_exception_handler(
+                    {"message": message, "exception": exc, "transport": self, "protocol": self.protocol}
+                )
+        finally:
+            self.force_close(exc)
+        return 0
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
@@ -296,9 +299,13 @@ class SocketTransport(LoopSource):
     @cython.exceptval(-1, check=False)
     def lose_connection_soon(self, exc: object) -> cython.int:
         self.lost_writes += 1
-        self.loop.call_soon(
-            self._call_connection_lost, exc, context=self.context if self.context_given else None
-        )
+        try:
+            self.loop.call_soon(
+                self._call_connection_lost, exc, context=self.context if self.context_given else None
+            )
+        except MemoryError:
+            # Sooner than the protocol expects; but a connection that never ends would be worse.
+            return self.lose_connection(exc)
         return 0
 
     def _call_connection_lost(self, exc: object) -> None:
@@ -335,10 +342,13 @@ class SocketTransport(LoopSource):
             return 0
         if self.watched:
             self.set_watched(0)
-        if self.local is None:
-            self.local = local_address(fd)
-        if self.peer is None:
-            self.peer = peer_address(fd)
+        try:
+            if self.local is None:
+                self.local = local_address(fd)
+            if self.peer is None:
+                self.peer = peer_address(fd)
+        except MemoryError:
+            pass  # closing matters more
         self.fd_was = fd
         self.fd = -1
         if self.socket is not None:
@@ -350,11 +360,13 @@ class SocketTransport(LoopSource):
 
     def __del__(self) -> None:
         if self.fd >= 0:
-            warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
-            self.watched = 0  # whoever watched it held a reference: nobody does
-            if self.server is not None and not _SERVER_TAKES_TRANSPORT:
-                self.server._detach()
-            self.close_fd()
+            try:
+                warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
+            finally:  # the warning may be an error
+                self.watched = 0  # whoever watched it held a reference: nobody does
+                if self.server is not None and not _SERVER_TAKES_TRANSPORT:
+                    self.server._detach()
+                self.close_fd()
 
 
 @cython.cfunc
@@ -395,7 +407,9 @@ def call_protocol(
     # References of the call's own: the protocol may replace itself, or drop the transport.
     protocol = transport.protocol
     held = transport.context
-    PyContext_Enter(context)
+    if context_enter(context) < 0:  # it is entered already: a run within a run
+        error[0] = take_exception()
+        return RAISED
     result[0] = call_method(
         cython.cast(cython.pointer(PyObject), protocol),
         cython.cast(cython.pointer(PyObject), name),

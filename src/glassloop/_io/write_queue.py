@@ -32,8 +32,9 @@ class WriteQueue:
         else:
             # The usual case of a first chunk that was sent in part: by reference and offset.
             chunk = data
-            self.offset = start
         self.chunks.append(chunk)
+        if self.size == 0:
+            self.offset = start  # only now that the chunk is in: on MemoryError the queue is as it was
         self.size += PyBytes_GET_SIZE(chunk) - start
         return 0
 
@@ -96,7 +97,10 @@ class WriteQueue:
             self.first += 1
             self.offset = 0
         if self.first >= CHUNKS_AT_ONCE:
-            del self.chunks[: self.first]
+            try:
+                del self.chunks[: self.first]
+            except MemoryError:
+                return 0  # to shorten a list takes memory too: next time
             self.first = 0
         return 0
 
