@@ -22,7 +22,7 @@ test: $(INSTALLED)  ## set up and run the tests
 	$(VENV)/bin/python -m pytest -q
 
 test-stock: $(INSTALLED)  ## the tests of the loop on asyncio's own tasks, as where the layout proof fails
-	GLASSLOOP_TASKS=stock $(VENV)/bin/python -m pytest -q tests/contract tests/stress
+	GLASSLOOP_TASKS=stock $(VENV)/bin/python -m pytest -q tests/core tests/contract tests/stress
 
 test-all:  ## the whole suite, CPython's own tests included, on each Python that is found
 	tools/test-all

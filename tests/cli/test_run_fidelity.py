@@ -98,7 +98,7 @@ raise Bye
 """,
     "exit in a thread": """
 import sys, threading
-threading.Thread(daemon=True, target=sys.exit, args=(5,)).start()
+threading.Thread(target=sys.exit, args=(5,)).start()
 """,
     "os._exit": """
 import os
@@ -136,7 +136,7 @@ print('hello')
 """,
     "late thread": """
 import threading, time
-threading.Thread(daemon=True, target=lambda: (time.sleep(0.1), print('late'))).start()
+threading.Thread(target=lambda: (time.sleep(0.1), print('late'))).start()
 """,
     "excepthook": """
 import sys
@@ -449,7 +449,7 @@ except KeyboardInterrupt:
 """,
     "beside a thread": """
 import signal, threading
-threading.Thread(daemon=True, target=print, args=('a thread',)).start()
+threading.Thread(target=print, args=('a thread',)).start()
 signal.raise_signal(signal.SIGINT)
 """,
 }

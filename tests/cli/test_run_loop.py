@@ -53,7 +53,7 @@ asyncio.run(show())
 """,
     "a thread": """
 import threading
-thread = threading.Thread(daemon=True, target=lambda: asyncio.run(show()))
+thread = threading.Thread(target=lambda: asyncio.run(show()))
 thread.start()
 thread.join()
 """,

@@ -1,6 +1,6 @@
-"""What was written is on its way when asyncio has it so: before abort(), close() and write_eof(), and in the counts.
+"""What was written is sent when asyncio has sent it: before abort(), close(), write_eof(), and in the counts.
 
-glassloop holds small writes for a moment (docs/decisions/0006). Nobody who asks through the transport may see it.
+glassloop holds small writes for a moment (docs/decisions/0006). Who asks the transport must not notice.
 """
 
 import asyncio

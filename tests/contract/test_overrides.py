@@ -1,4 +1,4 @@
-"""Methods of the loop that a subclass or a test has replaced: what the loop itself does goes through them too."""
+"""Methods of the loop that a subclass or a test has replaced: the loop's own calls go through them too."""
 
 import asyncio
 import contextvars
@@ -91,7 +91,7 @@ def test_time_replaced_for_a_while(run: Run) -> None:
         fired: list[str] = []
         loop.call_later(1000, fired.append, "early")
         late = loop.call_later(5000, fired.append, "late")
-        with mock.patch.object(loop, "time", lambda: now + 2000):
+        with mock.patch.object(loop, "time", return_value=now + 2000):
             assert loop.call_later(10, noop).when() == now + 2010
             await turns(3)
         assert fired == ["early"]
@@ -155,7 +155,7 @@ def test_call_soon_replaced_while_tasks_wait(run: Run) -> None:
     run(main())
 
 
-# What follows is of CPython's test_futures since 3.14: a call_soon() that changes the future it is called for.
+# What follows is of CPython's test_futures since 3.14: a call_soon() that changes the future it is about.
 
 
 class ReachedError(Exception):
@@ -179,13 +179,14 @@ def test_call_soon_sees_the_future_without_its_first_callback(loop_factory: Loop
 def test_call_soon_that_drops_the_other_callbacks(loop_factory: LoopFactory) -> None:
     def call_soon(callback: Any, *args: object, **kwargs: object) -> None:
         seen.append(callback)
-        for other in (str, int, noop):
+        for other in callbacks:
             future.remove_done_callback(other)
 
     loop: Any = loop_factory()
     loop.call_soon = call_soon
-    future = asyncio.Future(loop=loop)
-    for callback in (str, int, noop, noop):
+    future: asyncio.Future[str] = asyncio.Future(loop=loop)
+    callbacks: list[Any] = [str, int, noop, noop]
+    for callback in callbacks:
         future.add_done_callback(callback)
     seen: list[object] = []
     future.set_result("boom")

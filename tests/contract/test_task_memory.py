@@ -258,7 +258,7 @@ def test_a_pending_task_brought_back_by_its_handler_is_whole(loop: Loop) -> None
 
 
 @pytest.mark.parametrize("derived", [False, True])
-def test_a_pending_task_that_was_destroyed_is_none_of_the_loop_s(loop: Loop, derived: bool) -> None:
+def test_a_destroyed_task_among_all_tasks(loop: Loop, derived: bool) -> None:
     """Also if the exception handler keeps it, and if its class is a subclass in Python."""
     saved: list[Any] = []
     loop.set_exception_handler(lambda _loop, context: saved.append(context["task"]))
@@ -278,7 +278,8 @@ def test_a_pending_task_that_was_destroyed_is_none_of_the_loop_s(loop: Loop, der
     del task
     gc.collect()
     assert [type(task) for task in saved] == [kind]
-    assert asyncio.all_tasks(loop) == set()
+    # From Python 3.14 on asyncio counts it among the loop's tasks again.
+    assert asyncio.all_tasks(loop) == (set(saved) if sys.version_info >= (3, 14) else set())
     saved[0].cancel()
     run_turns(loop, 2)
 

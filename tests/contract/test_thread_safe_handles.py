@@ -1,4 +1,4 @@
-"""Handles of call_soon_threadsafe() since Python 3.14: another thread's cancel() and cancelled() wait for the callback."""
+"""Handles of call_soon_threadsafe() since Python 3.14: another thread that cancels waits for the callback."""
 
 import asyncio
 import gc
@@ -28,7 +28,7 @@ def test_the_type(loop: Loop) -> None:
     assert isinstance(handle, getattr(events, "_ThreadSafeHandle"))  # noqa: B009 - older Pythons lack it
     assert isinstance(handle, asyncio.Handle)
     assert not isinstance(loop.call_soon(noop), getattr(events, "_ThreadSafeHandle"))  # noqa: B009
-    assert repr(handle).startswith("<_ThreadSafeHandle noop(1) at ")
+    assert repr(handle).startswith("<_ThreadSafeHandle noop() at ")
     handle.cancel()
     assert repr(handle) == "<_ThreadSafeHandle cancelled>"
 

@@ -1,7 +1,4 @@
-"""Memory runs out at each allocation in turn: a MemoryError, nothing lost, and the loop goes on.
-
-CPython's own test hook (_testcapi.set_nomemory) makes one allocation fail, or that and all after it.
-"""
+"""Memory runs out at each allocation in turn: a MemoryError, nothing lost, and the loop goes on."""
 
 import asyncio
 import gc
@@ -10,23 +7,17 @@ import os
 import selectors
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import glassloop
 
-_testcapi = pytest.importorskip("_testcapi", reason="this Python came without its test modules")
-
-pytestmark = pytest.mark.skipif(
-    sys.flags.dev_mode,
-    reason="debug mode walks the stack in Python, where CPython itself crashes without memory",
-)
+from .allocation import Attempts, all_from_one_on, fails_at, one_by_one, run_fails_at, run_turn
+from .own_tasks import needs_own_tasks
 
 CAPACITY = 64  # of a new ready queue, a new timer heap and a new poller table
-# An operation that is done within so many allocations.
-MAX_ALLOCATIONS = 500
 
 
 @pytest.fixture
@@ -38,55 +29,16 @@ def loop() -> Iterator[glassloop.EventLoop]:
     loop.close()
 
 
-def run_turn(loop: asyncio.AbstractEventLoop) -> None:
-    """Let the loop turn once."""
-    loop.stop()
-    loop.run_forever()
-
-
-def fails_at(start: int, stop: int, operation: Callable[..., object], *args: object) -> object:
-    """Call with the allocations from ``start`` to before ``stop`` failing (0: all after it too).
-
-    Returns the MemoryError, or None where the operation had enough.
-    """
-    error: MemoryError | None = None
-    # The collector calls hooks of pytest's and hypothesis's, which would fail and complain.
-    gc.disable()
-    try:
-        _testcapi.set_nomemory(start, stop)
-        operation(*args)
-    except MemoryError as exc:
-        error = exc
-    finally:
-        _testcapi.remove_mem_hooks()
-        gc.enable()
-    return error
-
-
-def run_fails_at(start: int, stop: int, loop: asyncio.AbstractEventLoop) -> object:
-    """Let the loop turn once, with the allocations failing meanwhile; the MemoryError, or None."""
-    loop.stop()
-    error = fails_at(start, stop, loop.run_forever)
-    # What asyncio's own code does after the last turn may have failed as well.
-    asyncio._set_running_loop(None)
-    loop._thread_id = None  # type: ignore[attr-defined]
-    return error
-
-
 @pytest.fixture(params=["one allocation fails", "all from one on fail"])
-def attempts(request: pytest.FixtureRequest) -> Iterator[tuple[int, int]]:
+def attempts(request: pytest.FixtureRequest) -> Attempts:
     """Each way of failing, in turn, until the test has had enough."""
-    one = request.param.startswith("one")
-    return ((start, start + 1 if one else 0) for start in range(MAX_ALLOCATIONS))
+    return one_by_one() if request.param.startswith("one") else all_from_one_on()
 
 
 @pytest.fixture
-def single_attempts() -> Iterator[tuple[int, int]]:
+def single_attempts() -> Attempts:
     """For what asyncio's own code, or CPython 3.11's interpreter, cleans up after: that must have memory."""
-    return ((start, start + 1) for start in range(MAX_ALLOCATIONS))
-
-
-Attempts = Iterator[tuple[int, int]]
+    return one_by_one()
 
 
 def test_making_a_callback_ready(loop: glassloop.EventLoop, attempts: Attempts) -> None:
@@ -144,6 +96,7 @@ IN_C = pytest.mark.skipif(
 )
 
 
+@needs_own_tasks
 @pytest.mark.parametrize(
     "how", ["set_result", pytest.param("set_exception", marks=IN_C), pytest.param("cancel", marks=IN_C)]
 )
@@ -206,6 +159,7 @@ def test_making_a_future(loop: glassloop.EventLoop, attempts: Attempts) -> None:
     loop.create_future().set_result(None)
 
 
+@needs_own_tasks
 def test_making_a_task(loop: glassloop.EventLoop, attempts: Attempts) -> None:
     ran: list[int] = []
 

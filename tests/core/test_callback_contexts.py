@@ -3,6 +3,7 @@
 import contextvars
 import gc
 import weakref
+from collections.abc import Iterator
 
 import pytest
 
@@ -22,7 +23,7 @@ def run_once(loop: glassloop.EventLoop) -> None:
 
 
 @pytest.fixture(autouse=True)
-def closed(loop: glassloop.EventLoop):  # type: ignore[no-untyped-def]
+def closed(loop: glassloop.EventLoop) -> Iterator[None]:
     yield
     loop.close()
 
@@ -61,7 +62,7 @@ def test_what_a_callback_sets_is_its_own(loop: glassloop.EventLoop) -> None:
 
 
 def test_a_token_keeps_its_context(loop: glassloop.EventLoop) -> None:
-    """A Token knows the context in which it was made: that one must not be used again for another callback."""
+    """A Token knows the context in which it was made, which must serve no other callback from then on."""
     tokens: list[contextvars.Token[object]] = []
     refused: list[bool] = []
 
@@ -137,7 +138,12 @@ def test_a_callback_that_runs_callbacks(loop: glassloop.EventLoop) -> None:
 
     def outer() -> None:
         VARIABLE.set("outer")
-        handle = loop.call_soon(lambda: (seen.append(VARIABLE.get()), VARIABLE.set("inner")))
+
+        def inner() -> None:
+            seen.append(VARIABLE.get())
+            VARIABLE.set("inner")
+
+        handle = loop.call_soon(inner)
         handle._run()
         handle.cancel()
         seen.append(VARIABLE.get())

@@ -8,6 +8,8 @@ import pytest
 
 import glassloop
 
+from .own_tasks import needs_own_tasks
+
 
 def test_it_is_none_in_a_callback_and_outside() -> None:
     loop = glassloop.EventLoop()
@@ -188,6 +190,7 @@ def test_a_task_in_a_task_is_refused_as_on_asyncio() -> None:
     assert glassloop.run(main())[0] == expected[0]
 
 
+@needs_own_tasks
 def test_it_is_freed_with_its_last_reference() -> None:
     """Publishing the current task for somebody who asks must not keep it."""
     import weakref

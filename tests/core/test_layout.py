@@ -31,7 +31,9 @@ import asyncio, glassloop
 from glassloop._core import native_status
 async def main():
     loop = asyncio.get_running_loop()
-    print(native_status()[0], type(asyncio.current_task()).__module__, type(loop.create_future()).__module__)
+    task = loop.create_task(asyncio.sleep(0))
+    await task
+    print(native_status()[0], type(task).__module__, type(loop.create_future()).__module__)
 glassloop.run(main())
 """
 

@@ -296,6 +296,8 @@ def test_a_client_that_never_reads_is_bounded_by_flow_control() -> None:
         client.close()
         server.close()
         await asyncio.gather(*serving)
+        writer.close()
+        await asyncio.sleep(0)
 
     loop = new_loop("epoll")
     try:

@@ -260,7 +260,7 @@ def test_objects_of_finished_work_are_gone() -> None:
 
 
 WORK = """
-    import asyncio, gc, resource, socket, sys
+    import asyncio, contextvars, gc, os, resource, socket, sys
     import glassloop
 
     async def child(number):
@@ -327,6 +327,50 @@ WORK = """
             loop.remove_reader(near)
         near.close(), far.close()
 
+    variable = contextvars.ContextVar("variable")
+
+    async def others():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: None)
+        for number in range(20):
+            near, far = socket.socketpair(type=socket.SOCK_DGRAM)
+            transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, sock=near)
+            for _ in range(30):
+                transport.sendto(b"x" * 10_000)  # more than the socket takes
+                far.send(b"y")
+                await asyncio.sleep(0)
+            transport.abort()
+            far.close()
+            reader, writer = os.pipe()
+            reading, _ = await loop.connect_read_pipe(asyncio.Protocol, os.fdopen(reader, "rb", 0))
+            writing, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, os.fdopen(writer, "wb", 0))
+            for _ in range(30):
+                writing.write(bytearray(10_000))
+                await asyncio.sleep(0)
+            writing.close()
+            await asyncio.sleep(0.001)
+            reading.close()
+            variable.set(number)
+            for _ in range(30):
+                handle = loop.call_soon(variable.set, handle_context := contextvars.copy_context())
+                handle.get_context().run(variable.get)
+                loop.call_soon(variable.reset, variable.set(0), context=handle_context)
+                loop.call_soon_threadsafe(handle.cancel)
+            future = loop.create_future()
+            shields = [asyncio.wait_for(asyncio.shield(future), 1000) for _ in range(10)]
+            waiting = [asyncio.ensure_future(shield) for shield in shields]
+            await asyncio.sleep(0)
+            for task in waiting[::2]:
+                task.cancel()
+            waiting[1].set_name("one")
+            future.set_exception(ValueError())
+            await asyncio.gather(*waiting, return_exceptions=True)
+            loop.set_debug(number == 0)
+            await asyncio.to_thread(int)
+            loop.set_debug(False)
+        for _ in range(10):
+            await asyncio.sleep(0)
+
     work = globals()[sys.argv[1]]
     rounds = int(sys.argv[2])
 
@@ -339,6 +383,8 @@ WORK = """
             glassloop.run(work())
         gc.collect()
 """
+
+WORKS = ["tasks", "connections", "errors", "others"]
 
 RESIDENT = (
     WORK
@@ -365,7 +411,7 @@ REFERENCES = (
 
 
 @pytest.mark.skipif(SANITIZED, reason="a sanitizer keeps freed memory in quarantine")
-@pytest.mark.parametrize("work", ["tasks", "connections", "errors"])
+@pytest.mark.parametrize("work", WORKS)
 def test_memory_stays_flat_over_rounds(work: str) -> None:
     """Each round makes thousands of objects; of two thirds of the rounds none may remain."""
     grown = int(run_program(RESIDENT, work, 40))
@@ -373,7 +419,7 @@ def test_memory_stays_flat_over_rounds(work: str) -> None:
 
 
 @pytest.mark.skipif(not hasattr(sys, "gettotalrefcount"), reason="needs a debug build of CPython")
-@pytest.mark.parametrize("work", ["tasks", "connections", "errors"])
+@pytest.mark.parametrize("work", WORKS)
 def test_reference_counts_stay_flat_over_rounds(work: str) -> None:
     differences = [int(number) for number in run_program(REFERENCES, work, 0).split()]
     # A leak of one reference in each task, connection or error would be hundreds in each difference.

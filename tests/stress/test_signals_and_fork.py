@@ -305,3 +305,69 @@ WRITE_AND_LEAVE = """
 def test_what_was_written_is_sent_though_the_process_ends_at_once() -> None:
     """As asyncio's write() does on an idle loop; programs that exec or _exit count on that."""
     assert run_program(WRITE_AND_LEAVE) == "b'the last words'\n"
+
+
+FORK_BESIDE_A_METHOD = """
+    import asyncio, os, socket, sys, threading, glassloop
+
+    in_method, go_on = threading.Event(), threading.Event()
+
+    class Waits(asyncio.Protocol):
+        def data_received(self, data):
+            in_method.set()
+            go_on.wait()
+
+    class Echo(asyncio.Protocol):
+        def connection_made(self, transport):
+            self.transport = transport
+        def data_received(self, data):
+            self.transport.write(data)
+
+    def recurse(depth):
+        return 1 + (max(map(recurse, [depth - 1])) if depth else 0)
+
+    async def in_the_child():
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(Echo, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        for _ in range(50):
+            busy = asyncio.gather(*(asyncio.to_thread(recurse, 60) for _ in range(3)))
+            writer.write(b"child")
+            assert await reader.readexactly(5) == b"child"
+            assert await busy == [61] * 3
+        writer.close()
+        server.close()
+
+    def in_a_thread(near):
+        async def main():
+            loop = asyncio.get_running_loop()
+            transport, _ = await loop.create_connection(Waits, sock=near)
+            while not in_method.is_set():
+                await asyncio.sleep(0.001)
+            transport.abort()
+            await asyncio.sleep(0)
+        glassloop.run(main())
+
+    near, far = socket.socketpair()
+    thread = threading.Thread(target=in_a_thread, args=(near,))
+    thread.start()
+    far.send(b"now")
+    in_method.wait()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            glassloop.run(in_the_child())
+            status = 0
+        finally:
+            os._exit(status)
+    go_on.set()
+    thread.join()
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status))
+"""
+
+
+def test_a_fork_while_a_protocol_s_method_runs_in_another_thread() -> None:
+    """What the method's transport holds lies on a stack that the child's own threads will use."""
+    assert run_program(FORK_BESIDE_A_METHOD) == "0\n"

@@ -20,7 +20,8 @@ class VirtualTime:
     now = 0.0
     turn = 0
     daemon_runs = False
-    slow_callback_duration = float("inf")  # the daemon's own callback lets time pass
+    # Of debug mode: the daemon's own callback lets time pass. A property, for asyncio's __init__ sets 0.1.
+    slow_callback_duration = property(lambda self: float("inf"), lambda self, seconds: None)
     # What asyncio adds to the present time before it looks which timers are due.
     _clock_resolution = 1e-9
 

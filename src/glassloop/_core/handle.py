@@ -11,8 +11,8 @@ import inspect
 from asyncio import events, format_helpers
 
 import cython
-from cython.cimports.cpython.ref import Py_CLEAR, Py_DECREF, Py_INCREF, Py_XDECREF, PyObject
 from cython.cimports.cpython.pythread import PyThread_get_thread_ident
+from cython.cimports.cpython.ref import Py_CLEAR, Py_DECREF, Py_INCREF, PyObject
 from cython.cimports.glassloop._sys.calls import Py_REFCNT, take_exception
 
 _FORMAT_TAKES_DEBUG = "debug" in inspect.signature(format_helpers._format_callback_source).parameters

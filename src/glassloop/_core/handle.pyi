@@ -33,7 +33,7 @@ class Handle(asyncio.Handle):
     @_source_traceback.setter
     def _source_traceback(self, traceback: traceback.StackSummary | None) -> None: ...
 
-# Not derived from asyncio's private _ThreadSafeHandle, but it names that as its __class__, where there is one.
+# Not derived from asyncio's private _ThreadSafeHandle (3.14), but it names that as its __class__.
 @final
 class ThreadSafeHandle(Handle):
     def cancel(self) -> None: ...

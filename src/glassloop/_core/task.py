@@ -134,7 +134,7 @@ CAUSES = cython.declare(tuple, ("CREATED", "YIELDED", "FUTURE_DONE", "THROWN"))
 @cython.cfunc
 @cython.exceptval(-1, check=False)
 def require_own(task: Task) -> cython.int:
-    """Python code may call a task's methods on anything: a task that was not initialized, or another loop's."""
+    """Python code may call a task's methods on any: one that was not initialized, or a foreign loop's."""
     loop: cython.pointer(PyObject) = task_fields(cython.cast(cython.pointer(PyObject), task)).loop
     if loop is cython.NULL or not isinstance(cython.cast(object, loop), Scheduler):
         raise RuntimeError(f"{task!r} is no task of a glassloop loop: its own loop has to step it")

@@ -138,7 +138,7 @@ def heap_push(timers: TimerHeap, timer: TimerHandle) -> cython.int:
         timers.heap.slots = slots
         timers.heap.capacity = capacity
     slot: HeapSlot
-    # Not a number is no later than anything: it must not stand at the top for ever. In asyncio, too, it is due.
+    # Not a number: it must not stand at the top for ever. It is due at once, as in asyncio.
     slot.deadline = timer._when if timer._when == timer._when else -INFINITY
     slot.order = timer.order = timers.made
     slot.timer = cython.cast(cython.pointer(PyObject), timer)

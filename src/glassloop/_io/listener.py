@@ -90,7 +90,12 @@ class Listener(IOSource):
                 if errno == EAGAIN or errno == EINTR:
                     break
                 return accept_failed(self)
-            self.accept_one(fd, address_pack(cython.address(peer), size))
+            try:
+                packed = address_pack(cython.address(peer), size)
+            except MemoryError:
+                socket_close(fd)
+                raise
+            self.accept_one(fd, packed)
         return 0
 
     @cython.cfunc
@@ -98,11 +103,11 @@ class Listener(IOSource):
     def accept_one(self, fd: cython.int, peer: bytes) -> cython.int:
         transport: StreamTransport = None
         protocol = None
-        if self.loop._debug:
-            logger.debug("%r got a new connection from %r: fd %r", self.server, address_unpack(peer), fd)
         if self.is_inet:
             socket_set_nodelay(fd)
         try:
+            if self.loop._debug:
+                logger.debug("%r got a new connection from %r: fd %r", self.server, address_unpack(peer), fd)
             # Its own copy, as with asyncio: what one connection sets, no other sees.
             context = self.context.copy()
             protocol = context.run(self.protocol_factory)

@@ -11,11 +11,12 @@ from asyncio import constants, futures, unix_events
 from asyncio.log import logger
 
 import cython
+from cython.cimports.cpython.buffer import PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cython.cimports.cpython.bytes import PyBytes_FromStringAndSize
 from cython.cimports.cpython.ref import Py_DECREF
 from cython.cimports.glassloop._core.source import READABLE, WRITABLE
 from cython.cimports.glassloop._sys.calls import PyContext_CopyCurrent
-from cython.cimports.glassloop._sys.files import read_data
+from cython.cimports.glassloop._sys.files import read_data, write_data
 from cython.cimports.libc.errno import EAGAIN, EINTR, errno
 from cython.cimports.libc.stdlib import malloc
 
@@ -357,16 +358,19 @@ class WritePipeTransport(PipeTransport):
         if self.queue is not None:
             self.queue.add(data, 0)
         else:
-            size: cython.Py_ssize_t = memoryview(data).nbytes
-            count: cython.Py_ssize_t
+            view: Py_buffer
             queue: WriteQueue
-            try:
-                count = os.write(self.fd, data)
-            except (BlockingIOError, InterruptedError):
+            # The system call itself: os.write() may fail, without memory, after it has written.
+            PyObject_GetBuffer(data, cython.address(view), PyBUF_SIMPLE)
+            size: cython.Py_ssize_t = view.len
+            count: cython.Py_ssize_t = write_data(self.fd, view.buf, view.len)
+            number: cython.int = errno
+            PyBuffer_Release(cython.address(view))
+            if count < 0 and (number == EAGAIN or number == EINTR):
                 count = 0
-            except OSError as exc:
+            if count < 0:
                 self._conn_lost += 1
-                self.fail(exc, "Fatal write error on pipe transport", True)
+                self.fail(OSError(number, os.strerror(number)), "Fatal write error on pipe transport", True)
                 return
             if count == size:
                 return

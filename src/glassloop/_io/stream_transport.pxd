@@ -9,6 +9,7 @@ from glassloop._io.write_queue cimport WriteQueue
 # lies on the stack of who calls the method, and costs nothing while none runs.
 cdef struct Cork:
     PyObject *transport     # a StreamTransport (borrowed)
+    unsigned long thread    # whose stack it lies on
     Cork *previous
     Cork *next
 

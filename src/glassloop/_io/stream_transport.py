@@ -18,6 +18,7 @@ from asyncio.log import logger
 import cython
 from cython.cimports.cpython.buffer import PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cython.cimports.cpython.pythread import PyThread_get_thread_ident
 from cython.cimports.cpython.ref import Py_DECREF, PyObject
 from cython.cimports.glassloop._core.scheduler import Scheduler
 from cython.cimports.glassloop._core.source import READABLE, WRITABLE
@@ -52,8 +53,8 @@ DEFER_SIZE = cython.declare(cython.Py_ssize_t, 16 * 1024)
 # ... as long as so many entries of the batch are still to run.
 DEFER_WHILE_LEFT = cython.declare(cython.size_t, 4)
 
-# The transports whose protocol's method is running, the last one first; several where one method calls another's
-# loop, or loops run in several threads.
+# The transports whose protocol's method is running, the last one first: several where a method runs another
+# loop, or where loops run in several threads.
 corks = cython.declare(cython.pointer(Cork), cython.NULL)
 
 # One buffer for all connections: between recv and the copy nothing else runs. Made when first needed.
@@ -327,9 +328,10 @@ class StreamTransport(SocketTransport):
     @cython.cfunc
     @cython.exceptval(-1, check=False)
     def cork(self, cork: cython.pointer(Cork)) -> cython.int:
-        """Hold what is written until uncork(); the caller keeps the cork on its stack, as a link of the chain."""
+        """Hold what is written until uncork(). The caller has the cork, a link of the chain, on its stack."""
         self.corked = True
         cork.transport = cython.cast(cython.pointer(PyObject), self)
+        cork.thread = PyThread_get_thread_ident()
         cork.previous = cython.NULL
         cork.next = corks
         if corks is not cython.NULL:
@@ -595,7 +597,25 @@ def _send_held_before_fork() -> None:
             send_held(transport)
 
 
-os.register_at_fork(before=_send_held_before_fork)
+def _forget_corks_of_other_threads() -> None:
+    """In the child: the stacks of the threads that are gone will be used for something else."""
+    link: cython.pointer(Cork) = corks
+    last: cython.pointer(Cork) = cython.NULL
+    set_first_cork(cython.NULL)
+    while link is not cython.NULL:
+        if link.thread == PyThread_get_thread_ident():
+            link.previous = last
+            if last is cython.NULL:
+                set_first_cork(link)
+            else:
+                last.next = link
+            last = link
+        link = link.next
+    if last is not cython.NULL:
+        last.next = cython.NULL
+
+
+os.register_at_fork(before=_send_held_before_fork, after_in_child=_forget_corks_of_other_threads)
 
 
 # -- accepted connections -----------------------------------------------------------------------------

@@ -22,7 +22,7 @@ cdef class SocketTransport(LoopSource):
     cdef readonly bint _closing
     cdef readonly bint _protocol_paused
     cdef unsigned char reading_paused
-    cdef unsigned char context_given #  by the user (3.15), not copied
+    cdef unsigned char context_given  # by the user (3.15), not copied
     cdef int fd_was                 # before the socket was closed
     cdef Py_ssize_t pending(self) except -1
     cdef int notify(self, str method, argument) except -1

@@ -46,7 +46,6 @@ class SocketTransport(LoopSource):
     ) -> None:
         self.loop = loop
         self.extra = extra
-        self.server = server
         self.context_given = context is not None
         if context is None:
             copied: cython.pointer(PyObject) = PyContext_CopyCurrent()
@@ -63,6 +62,7 @@ class SocketTransport(LoopSource):
                 server._attach(self)
             else:
                 server._attach()
+            self.server = server  # only now: from a closed server, which refuses, nothing may be detached
 
     # -- what asyncio's transports show ----------------------------------------------------------
 

@@ -92,6 +92,10 @@ static inline int glassloop_materialize(PyObject **kept) {
     } else {
         context = (GlassloopContext *)PyContext_New();
         if (context == NULL) return -1;
+        if (*kept != map) { /* up to 3.11 the collector runs in an allocation: somebody else was here first */
+            Py_DECREF(context);
+            return 0;
+        }
     }
     empty = context->map;
     context->map = map; /* the reference that `kept` had */

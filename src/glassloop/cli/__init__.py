@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = VERBS[arguments.verb].main(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has seen enough, as in `glassloop doctor | head`. What is still buffered has nowhere to go.
+        # The reader has seen enough, as in `glassloop doctor | head`; what is buffered has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 128 + signal.SIGPIPE
     return status
