@@ -209,6 +209,25 @@ def test_wrong_types_and_addresses(run: Run) -> None:
     run(main())
 
 
+def test_a_datagram_transport_is_no_stream(run: Run) -> None:
+    async def main() -> None:
+        transport: Any
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0)
+        )
+        for method, arguments in (
+            (transport.write, [b"x"]),
+            (transport.writelines, [[b"x"]]),
+            (transport.write_eof, []),
+            (transport.can_write_eof, []),
+        ):
+            with pytest.raises(NotImplementedError):
+                method(*arguments)
+        transport.close()
+
+    run(main())
+
+
 def test_an_unconnected_endpoint_sends_anywhere(run: Run) -> None:
     async def main() -> None:
         receivers = [await endpoint() for _ in range(3)]

@@ -199,6 +199,18 @@ def test_data_of_the_wrong_type(run: Run, ends: Ends) -> None:
     run(main())
 
 
+def test_the_writing_end_does_not_read(run: Run, ends: Ends) -> None:
+    async def main() -> None:
+        transport, protocol = await writer(ends[1])
+        for method in (transport.is_reading, transport.pause_reading, transport.resume_reading):
+            with pytest.raises(NotImplementedError):
+                method()
+        transport.close()
+        await protocol.lost
+
+    run(main())
+
+
 def test_flow_control(run: Run, ends: Ends) -> None:
     async def main() -> None:
         transport, protocol = await writer(ends[1])

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import gc
+import signal
+import socket
 import sys
 import threading
 import warnings
@@ -271,14 +273,26 @@ def test_an_unclosed_loop_warns(loop_factory: LoopFactory) -> None:
         lose_a_loop()
 
 
-def test_a_closed_loop_is_freed(loop_factory: LoopFactory) -> None:
+def test_a_closed_loop_is_freed_without_the_collector(loop_factory: LoopFactory, no_gc: None) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(0.001)
+        await loop.run_in_executor(None, noop)
+        await loop.shutdown_default_executor()
+        loop.call_later(1000, noop)
+        loop.call_soon_threadsafe(noop)
+        loop.add_signal_handler(signal.SIGUSR1, noop)
+        near, far = socket.socketpair()
+        with near, far:
+            loop.add_reader(near, noop)
+            loop.remove_reader(near)
+
     kind = type(loop_factory())
     loop = kind()
-    loop.run_until_complete(asyncio.sleep(0.001))
+    loop.run_until_complete(main())
     loop.close()
     ref = weakref.ref(loop)
     del loop
-    gc.collect()
     assert ref() is None
 
 

@@ -4,12 +4,16 @@ import asyncio
 import gc
 import socket
 import struct
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from .support import (
+    PATIENCE,
     BufferedRecorder,
+    Loop,
     Recorder,
     Run,
     attach,
@@ -323,3 +327,36 @@ def test_the_loop_closed_before_its_transport(run: Run, pair: Pair) -> None:
     with pytest.warns(ResourceWarning, match="unclosed transport"):
         lose()
     assert pair[0].fileno() == -1
+
+
+LOST_AT_THE_END = """
+import asyncio, gc, os, sys, {module}
+
+async def main():
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
+    stream, _ = await loop.create_connection(asyncio.Protocol, *server.sockets[0].getsockname())
+    server.close()
+    reading, writing = os.pipe()
+    pipe, _ = await loop.connect_read_pipe(asyncio.Protocol, os.fdopen(reading, "rb"))
+    return [stream, pipe]
+
+loop = {module}.{kind}()
+lost = loop.run_until_complete(main())
+loop.close()
+# What Python does with the modules that are left when it ends.
+for module in [module for name, module in sys.modules.items() if name.startswith({package!r})]:
+    for name in vars(module):
+        if name != "__builtins__":
+            vars(module)[name] = None
+del lost, loop
+gc.collect()
+"""
+
+
+def test_a_transport_that_outlives_its_module(loop: Loop) -> None:
+    kind = type(loop)
+    package = "asyncio.selector_events" if kind is asyncio.SelectorEventLoop else "glassloop._io"
+    script = LOST_AT_THE_END.format(module=kind.__module__, kind=kind.__qualname__, package=package)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, done.stderr) == (0, "")

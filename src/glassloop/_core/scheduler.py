@@ -31,7 +31,7 @@ from cython.cimports.glassloop._core.ready import (
     ready_pop,
     ready_push,
 )
-from cython.cimports.glassloop._core.source import IOSource
+from cython.cimports.glassloop._core.source import READABLE, WRITABLE, IOSource
 from cython.cimports.glassloop._core.timers import (
     TimerHandle,
     heap_count,
@@ -42,6 +42,8 @@ from cython.cimports.glassloop._core.timers import (
     timer_new,
 )
 from cython.cimports.glassloop._sys.calls import (
+    PyContext_Enter,
+    PyContext_Exit,
     PyErr_CheckSignals,
     PyFunction_Check,
     PyMethod_Check,
@@ -499,14 +501,47 @@ def make_timer(
 @cython.cfunc
 @cython.exceptval(-1, check=False)
 def run_source(scheduler: Scheduler, source: IOSource) -> cython.int:
+    """Handle the events that occurred and are still watched: it may have lost interest meanwhile."""
+    events: cython.uint = source.occurred
+    source.occurred = 0
+    if events & source.watched & READABLE:
+        run_source_event(scheduler, source, READABLE, source.context)
+    if events & source.watched & WRITABLE:
+        context = source.context if source.write_context is None else source.write_context
+        run_source_event(scheduler, source, WRITABLE, context)
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def run_source_event(
+    scheduler: Scheduler, source: IOSource, event: cython.uint, context: object
+) -> cython.int:
+    """All that comes of an event has one context, as with asyncio: also what it schedules or reports."""
+    entered: cython.bint = False
     try:
-        source.run()
+        if context is not None:
+            PyContext_Enter(cython.cast(cython.pointer(PyObject), context))
+            entered = True
+        if event == READABLE:
+            source.on_readable()
+        else:
+            source.on_writable()
     except (SystemExit, KeyboardInterrupt):
+        if entered:
+            PyContext_Exit(cython.cast(cython.pointer(PyObject), context))
         raise
     except BaseException as exc:
-        scheduler.call_exception_handler(
-            {"message": f"Exception in callback of {source!r}", "exception": exc, "transport": source}
-        )
+        try:
+            scheduler.call_exception_handler(
+                {"message": f"Exception in callback of {source!r}", "exception": exc, "transport": source}
+            )
+        finally:
+            if entered:
+                PyContext_Exit(cython.cast(cython.pointer(PyObject), context))
+        return 0
+    if entered:
+        PyContext_Exit(cython.cast(cython.pointer(PyObject), context))
     return 0
 
 

@@ -11,9 +11,10 @@ cdef enum:
 
 cdef class IOSource:
     cdef readonly int fd
-    cdef uint32_t watched     # READABLE | WRITABLE: what the poller reports. Written by the poller alone
-    cdef uint32_t occurred    # reported, and not handled yet
-    cdef int run(self) except -1
+    cdef uint32_t watched      # READABLE | WRITABLE: what the poller reports. Written by the poller alone
+    cdef uint32_t occurred     # reported, and not handled yet
+    cdef object context        # in which on_readable() runs; None: in no context of its own
+    cdef object write_context  # in which on_writable() runs; None: in `context`
     cdef int on_readable(self) except -1
     cdef int on_writable(self) except -1
     cdef int on_batch_end(self) except -1

@@ -15,18 +15,6 @@ class IOSource:
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
-    def run(self) -> cython.int:
-        """Handle the events that occurred and are still watched: it may have lost interest meanwhile."""
-        events: cython.uint = self.occurred
-        self.occurred = 0
-        if events & self.watched & READABLE:
-            self.on_readable()
-        if events & self.watched & WRITABLE:
-            self.on_writable()
-        return 0
-
-    @cython.cfunc
-    @cython.exceptval(-1, check=False)
     def on_readable(self) -> cython.int:
         return 0
 

@@ -98,14 +98,14 @@ class DatagramTransport(SocketTransport):
         if count < 0:
             number = errno
             if number != EAGAIN and number != EINTR:
-                self.context.run(self.protocol.error_received, OSError(number, os.strerror(number)))
+                self.protocol.error_received(OSError(number, os.strerror(number)))
             return 0
         data = PyBytes_FromStringAndSize(_receive_buffer, count)
         sender = None
         if size != 0:
             packed = address_pack(cython.address(address), size)
             sender = address_unpack(packed)
-        self.context.run(self.protocol.datagram_received, data, sender)
+        self.protocol.datagram_received(data, sender)
         return 1
 
     def sendto(self, data: object, addr: object = None) -> None:
@@ -169,6 +169,24 @@ class DatagramTransport(SocketTransport):
             if self._closing:
                 self.lose_connection(None)
         return 0
+
+    # asyncio's has these, from asyncio.Transport.
+
+    def write(self, data: object) -> None:
+        """Not for datagrams: sendto()."""
+        raise NotImplementedError
+
+    def writelines(self, list_of_data: object) -> None:
+        """Not for datagrams: sendto()."""
+        raise NotImplementedError
+
+    def write_eof(self) -> None:
+        """Not for datagrams."""
+        raise NotImplementedError
+
+    def can_write_eof(self) -> bool:
+        """Not for datagrams."""
+        raise NotImplementedError
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)

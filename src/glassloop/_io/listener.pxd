@@ -8,8 +8,7 @@ cdef class Listener(IOSource):
     cdef object protocol_factory
     cdef object socket
     cdef object server
-    cdef object context
-    cdef bint context_given     # by the user (3.15): each connection gets a copy of it
+    cdef object given_context   # by the user (3.15), or None: each connection gets a copy of it
     cdef int backlog
     cdef bint is_inet
     cdef int accept_one(self, int fd, bytes peer) except -1

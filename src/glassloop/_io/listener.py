@@ -9,11 +9,10 @@ from asyncio import constants, trsock
 from asyncio.log import logger
 
 import cython
-from cython.cimports.cpython.ref import Py_DECREF
 from cython.cimports.glassloop._core.source import READABLE
 from cython.cimports.glassloop._io.address import address_pack, address_unpack
+from cython.cimports.glassloop._io.loop_source import present_context
 from cython.cimports.glassloop._io.stream_transport import StreamTransport, accepted_transport, begin_accepted
-from cython.cimports.glassloop._sys.calls import PyContext_CopyCurrent
 from cython.cimports.glassloop._sys.socket import (
     AF_INET,
     AF_INET6,
@@ -49,13 +48,8 @@ class Listener(IOSource):
         self.server = server
         self.backlog = backlog
         self.is_inet = sock.family == AF_INET or sock.family == AF_INET6
-        self.context_given = context is not None
-        if context is None:
-            copied = PyContext_CopyCurrent()
-            self.context = cython.cast(object, copied)
-            Py_DECREF(self.context)
-        else:
-            self.context = context
+        self.given_context = context
+        self.context = present_context()
 
     def __repr__(self) -> str:
         return f"<Listener fd={self.fd} of {self.server!r}>"
@@ -109,9 +103,10 @@ class Listener(IOSource):
             if self.loop._debug:
                 logger.debug("%r got a new connection from %r: fd %r", self.server, address_unpack(peer), fd)
             # Its own copy, as with asyncio: what one connection sets, no other sees.
-            context = self.context.copy()
+            context = (self.context if self.given_context is None else self.given_context).copy()
             protocol = context.run(self.protocol_factory)
             transport = accepted_transport(self.loop, fd, peer, self.server, context)
+            transport.context_given = self.given_context is not None
             begin_accepted(transport, protocol)
         except (SystemExit, KeyboardInterrupt):
             if transport is None:

@@ -7,11 +7,11 @@ cdef class PipeTransport(LoopSource):
     cdef dict __dict__
     cdef object __weakref__
     cdef object protocol            # None once the pipe is closed
-    cdef object context             # in which the protocol's reading methods are called
     cdef object pipe                # the file object; None once closed
     cdef readonly dict _extra
     cdef int fd_was                 # before the pipe was closed
     cdef readonly bint _closing
+    cdef bint reading_paused
     cdef int open_pipe(self, loop, pipe, protocol, extra, str complaint) except -1
     cdef int begin(self, loop, waiter, bint watches) except -1
     cdef int end_soon(self, exc) except -1
@@ -19,7 +19,7 @@ cdef class PipeTransport(LoopSource):
 
 
 cdef class ReadPipeTransport(PipeTransport):
-    cdef bint reading_paused
+    pass
 
 
 cdef class WritePipeTransport(PipeTransport):

@@ -13,15 +13,16 @@ from asyncio.log import logger
 import cython
 from cython.cimports.cpython.buffer import PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cython.cimports.cpython.bytes import PyBytes_FromStringAndSize
-from cython.cimports.cpython.ref import Py_DECREF
 from cython.cimports.glassloop._core.source import READABLE, WRITABLE
-from cython.cimports.glassloop._sys.calls import PyContext_CopyCurrent
 from cython.cimports.glassloop._sys.files import read_data, write_data
 from cython.cimports.libc.errno import EAGAIN, EINTR, errno
 from cython.cimports.libc.stdlib import malloc
 
 from glassloop._io.loop_source import LoopSource
 from glassloop._io.write_queue import WriteQueue
+
+# In C: when Python ends, the names of a module may be gone before the last transport is.
+_warn = cython.declare(object, warnings.warn)
 
 READ_SIZE = cython.declare(cython.Py_ssize_t, 256 * 1024)
 _read_buffer = cython.declare(cython.p_char, cython.NULL)
@@ -41,9 +42,7 @@ class PipeTransport(LoopSource):
             raise ValueError(complaint)
         self._extra = {} if extra is None else extra
         self._extra["pipe"] = pipe
-        copied = PyContext_CopyCurrent()
-        self.context = cython.cast(object, copied)
-        Py_DECREF(self.context)
+        self.set_context(None)
         self.loop = loop
         self.pipe = pipe
         self.fd = pipe.fileno()
@@ -120,11 +119,8 @@ class PipeTransport(LoopSource):
         """Whether the transport is closing or closed."""
         return self._closing
 
-    def is_reading(self) -> bool:
-        return not self._closing
-
     def _start_reading(self) -> None:
-        if self.is_reading() and self.pipe is not None:
+        if not self.reading_paused and not self._closing and self.pipe is not None:
             self.set_watched(self.watched | READABLE)
 
     @cython.cfunc
@@ -175,7 +171,7 @@ class PipeTransport(LoopSource):
     def __del__(self) -> None:
         if self.pipe is not None:
             try:
-                warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
+                _warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
             finally:  # the warning may be an error
                 self.watched = 0  # whoever watched it held a reference: nobody does
                 self.pipe.close()
@@ -216,6 +212,7 @@ class ReadPipeTransport(PipeTransport):
         if self._closing or not self.reading_paused:
             return
         self.reading_paused = False
+        self.set_context(None)  # as asyncio's: who resumes reading sets the context
         self.set_watched(READABLE)
         if self.loop.get_debug():
             logger.debug("%r resumes reading", self)
@@ -237,7 +234,7 @@ class ReadPipeTransport(PipeTransport):
             except MemoryError as exc:
                 # What was read is lost: the stream must not go on with a hole in it.
                 return self.fail(exc, "Fatal read error on pipe transport", False)
-            self.context.run(self.protocol.data_received, data)
+            self.protocol.data_received(data)
         elif count == 0:
             if self.loop._debug:
                 logger.info("%r was closed by peer", self)
@@ -282,6 +279,20 @@ class WritePipeTransport(PipeTransport):
 
     def _activity(self) -> list[str]:
         return ["polling" if self.watched & WRITABLE else "idle", f"bufsize={self.pending()}"]
+
+    # asyncio's has these, from asyncio.Transport.
+
+    def is_reading(self) -> bool:
+        """Not for this end of a pipe."""
+        raise NotImplementedError
+
+    def pause_reading(self) -> None:
+        """Not for this end of a pipe."""
+        raise NotImplementedError
+
+    def resume_reading(self) -> None:
+        """Not for this end of a pipe."""
+        raise NotImplementedError
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)

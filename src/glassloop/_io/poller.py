@@ -195,9 +195,10 @@ class EpollCore(Poller):
         return None
 
     def release(self) -> None:
-        """Close the epoll set; nothing is watched any more."""
+        """Close the epoll set; nothing is watched any more, and the loop is let go of."""
         release_owners(self)
         close_fds(self)
+        self.process_events = None
 
     def rebuild(self) -> None:
         """In the child of a fork: an epoll set of its own, with the same descriptors in it."""

@@ -24,6 +24,12 @@ from cython.cimports.glassloop._core.scheduler import Scheduler
 from cython.cimports.glassloop._core.source import READABLE, WRITABLE
 from cython.cimports.glassloop._io.transport import CALLED, call_protocol
 from cython.cimports.glassloop._io.write_queue import immutable
+from cython.cimports.glassloop._sys.calls import (
+    PyContext_Enter,
+    PyContext_Exit,
+    context_enter,
+    take_exception,
+)
 from cython.cimports.glassloop._sys.socket import (
     AF_INET,
     AF_INET6,
@@ -368,7 +374,17 @@ class StreamTransport(SocketTransport):
         if self.lost_writes or self.fd < 0 or self.corked:
             return 0
         if self.held is not None or (self.queue is not None and not self.watched & WRITABLE):
-            return self.flush(False)
+            # Who wrote is not known any more: what comes of it has the connection's context.
+            held = self.context
+            context: cython.pointer(PyObject) = cython.cast(cython.pointer(PyObject), held)
+            entered: cython.bint = context_enter(context) == 0
+            if not entered:  # somebody runs in it, in another thread say: sending matters more
+                Py_DECREF(cython.cast(object, take_exception()))
+            try:
+                self.flush(False)
+            finally:
+                if entered:
+                    PyContext_Exit(context)
         return 0
 
     @cython.cfunc
@@ -643,6 +659,20 @@ def accepted_transport(
 def begin_accepted(transport: StreamTransport, protocol: object) -> cython.int:
     """connection_made(), then read."""
     transport.set_protocol(protocol)
+    # As asyncio, which schedules it: what it sets is not seen later, unless a context was given.
+    held = transport.context if transport.context_given else transport.context.copy()
+    context: cython.pointer(PyObject) = cython.cast(cython.pointer(PyObject), held)
+    PyContext_Enter(context)
+    try:
+        make_connection(transport, protocol)
+    finally:
+        PyContext_Exit(context)
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def make_connection(transport: StreamTransport, protocol: object) -> cython.int:
     result: cython.pointer(PyObject) = cython.NULL
     error: cython.pointer(PyObject) = cython.NULL
     cork: Cork

@@ -10,7 +10,6 @@ cdef class SocketTransport(LoopSource):
     cdef dict __dict__
     cdef object __weakref__
     cdef object protocol            # None once the connection is lost
-    cdef object context             # in which every method of the protocol is called
     cdef object server
     cdef object extra               # what the maker of the transport gave: a dict or None
     cdef object socket              # the Python socket; of an accepted connection only when somebody asks
@@ -22,7 +21,6 @@ cdef class SocketTransport(LoopSource):
     cdef readonly bint _closing
     cdef readonly bint _protocol_paused
     cdef unsigned char reading_paused
-    cdef unsigned char context_given  # by the user (3.15), not copied
     cdef int fd_was                 # before the socket was closed
     cdef Py_ssize_t pending(self) except -1
     cdef int notify(self, str method, argument) except -1

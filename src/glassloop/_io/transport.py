@@ -14,17 +14,14 @@ import cython
 from cython.cimports.cpython.ref import Py_DECREF, PyObject
 from cython.cimports.glassloop._core.source import READABLE, WRITABLE
 from cython.cimports.glassloop._io.address import address_unpack, local_address, peer_address
-from cython.cimports.glassloop._sys.calls import (
-    PyContext_CopyCurrent,
-    PyContext_Exit,
-    call_method,
-    context_enter,
-    take_exception,
-)
+from cython.cimports.glassloop._sys.calls import call_method, take_exception
 from cython.cimports.glassloop._sys.socket import socket_close
 
 from glassloop._core.scheduler import Scheduler
 from glassloop._io.loop_source import LoopSource
+
+# In C: when Python ends, the names of a module may be gone before the last transport is.
+_warn = cython.declare(object, warnings.warn)
 
 # Up to 3.12 a Server counts its connections, from then on it keeps them.
 _SERVER_TAKES_TRANSPORT = cython.declare(
@@ -46,13 +43,7 @@ class SocketTransport(LoopSource):
     ) -> None:
         self.loop = loop
         self.extra = extra
-        self.context_given = context is not None
-        if context is None:
-            copied: cython.pointer(PyObject) = PyContext_CopyCurrent()
-            self.context = cython.cast(object, copied)
-            Py_DECREF(self.context)
-        else:
-            self.context = context
+        self.set_context(context)
         self.high, self.low = 64 * 1024, 16 * 1024
         self.set_protocol(protocol)
         if loop.poller is None:
@@ -165,6 +156,8 @@ class SocketTransport(LoopSource):
         if self._closing or not self.reading_paused:
             return
         self.reading_paused = False
+        if not self.context_given:
+            self.set_context(None)  # as asyncio's: who resumes reading, as start_tls() does, sets the context
         self.set_watched(self.watched | READABLE)
         if self.loop.get_debug():
             logger.debug("%r resumes reading", self)
@@ -361,7 +354,7 @@ class SocketTransport(LoopSource):
     def __del__(self) -> None:
         if self.fd >= 0:
             try:
-                warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
+                _warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
             finally:  # the warning may be an error
                 self.watched = 0  # whoever watched it held a reference: nobody does
                 if self.server is not None and not _SERVER_TAKES_TRANSPORT:
@@ -398,29 +391,21 @@ def call_protocol(
     result: cython.pointer(cython.pointer(PyObject)),
     error: cython.pointer(cython.pointer(PyObject)),
 ) -> cython.int:
-    """Call a method of the protocol's in the transport's context.
+    """Call a method of the protocol's.
 
     CALLED with a new reference in ``result``, or RAISED with one in ``error``. SystemExit and
     KeyboardInterrupt go to the caller.
     """
-    context: cython.pointer(PyObject) = cython.cast(cython.pointer(PyObject), transport.context)
-    # References of the call's own: the protocol may replace itself, or drop the transport.
+    # A reference of the call's own: the protocol may replace itself, or drop the transport.
     protocol = transport.protocol
-    held = transport.context
-    if context_enter(context) < 0:  # it is entered already: a run within a run
-        error[0] = take_exception()
-        return RAISED
     result[0] = call_method(
         cython.cast(cython.pointer(PyObject), protocol),
         cython.cast(cython.pointer(PyObject), name),
         cython.NULL if argument is None else cython.cast(cython.pointer(PyObject), argument),
     )
     if result[0] is not cython.NULL:
-        PyContext_Exit(context)
         return CALLED
     error[0] = take_exception()
-    PyContext_Exit(context)
-    del held
     if isinstance(cython.cast(object, error[0]), (SystemExit, KeyboardInterrupt)):
         raising = cython.cast(object, error[0])
         Py_DECREF(raising)
