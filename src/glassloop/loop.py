@@ -62,6 +62,7 @@ class EventLoop(Engine, asyncio.SelectorEventLoop):
         """Close the loop, which must not be running, and forget all that was scheduled."""
         super().close()
         self._forget_timers()
+        self._close_page()
 
     # -- the self-pipe --------------------------------------------------------------------------
 

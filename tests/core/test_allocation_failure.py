@@ -75,6 +75,7 @@ def test_firing_timers_into_a_full_ready_queue(single_attempts: Attempts) -> Non
     failures = 0
     for start, stop in single_attempts:
         loop = glassloop.EventLoop()  # whose ready queue has not grown yet
+        run_turn(loop)  # its page is there: without memory for that, a loop runs without one
         ran = bytearray(CAPACITY + 3)  # so that the callbacks themselves need no memory
         for number in range(CAPACITY):
             loop.call_soon(operator.setitem, ran, number, 1)
@@ -86,7 +87,7 @@ def test_firing_timers_into_a_full_ready_queue(single_attempts: Attempts) -> Non
             run_turn(loop)
         loop.close()
         assert bytes(ran) == bytes([1]) * (CAPACITY + 3), f"callbacks were lost at allocation {start}"
-        if not failed:
+        if start > 60:  # the first few are the page's, without which a loop runs, too
             break
     assert failures > 0
 

@@ -3,17 +3,17 @@ from cpython.ref cimport PyObject
 
 from glassloop._core.scheduler cimport Scheduler
 from glassloop._sys.asyncio_types cimport Future as StockFuture
-from glassloop._sys.asyncio_types cimport FutureFields
+from glassloop._sys.asyncio_types cimport FutureFields, FutureTail
 
 
 cdef class Future(StockFuture):
-    pass
+    cdef FutureTail tail
 
 
 # asyncio.Task's subclass of ours, told by task.py: among a future's callbacks it stands for its own wake-up.
 cdef PyObject *task_type
 
-cdef Future future_new(loop)
+cdef Future future_new(Scheduler loop)
 cdef int future_set_result(PyObject *future, result) except -1
 cdef int future_wake_waiters(PyObject *future) except -1
 

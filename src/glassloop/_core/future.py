@@ -35,13 +35,15 @@ class Future(StockFuture):
 
 
 @cython.cfunc
-def future_new(loop: object) -> Future:
+def future_new(loop: Scheduler) -> Future:
     """A pending future of the loop, made without ``__init__``."""
     allocated: cython.pointer(PyObject) = allocate_future()
     future: Future = cython.cast(Future, allocated)
     Py_DECREF(future)  # the local variable holds its own reference now
     Py_INCREF(loop)
     future_fields(allocated).loop = cython.cast(cython.pointer(PyObject), loop)
+    if loop.writer is not cython.NULL:
+        future.tail.site = loop.recorder.running_site(False)
     return future
 
 

@@ -1,18 +1,25 @@
 """NativeScheduler: the scheduler whose tasks and futures are glassloop's own. They were proven to fit."""
 
 import asyncio
+import os
 import weakref
 from asyncio import futures
 
 import _asyncio
 import cython
 from cython.cimports.cpython.ref import Py_DECREF, PyObject
-from cython.cimports.glassloop._core.future import future_fields, future_new, future_set_result_unchecked
+from cython.cimports.glassloop._core.future import (
+    Future,
+    future_fields,
+    future_new,
+    future_set_result_unchecked,
+)
 from cython.cimports.glassloop._core.handle import Handle, report
 from cython.cimports.glassloop._core.ready import HANDLE, TASK
 from cython.cimports.glassloop._core.task import adopt_callback, task_new, task_run_unchecked
 from cython.cimports.glassloop._sys.asyncio_types import PENDING, TaskTail, tail_unlink, task_of
 from cython.cimports.glassloop._sys.calls import is_exactly, take_exception
+from cython.cimports.libc.stdint import int64_t
 
 from glassloop._core.future import Future
 from glassloop._core.scheduler import Scheduler
@@ -32,6 +39,7 @@ class NativeScheduler(Scheduler):
 
     def __dealloc__(self) -> None:
         while self.unfinished.next is not cython.address(self.unfinished):
+            self.unfinished.next.slot = 0  # the page goes with the loop
             tail_unlink(self.unfinished.next)
 
     @cython.cfunc
@@ -63,6 +71,23 @@ class NativeScheduler(Scheduler):
     ) -> cython.int:
         return adopt_callback(self, callback, arguments, count, cython.address(self.unfinished))
 
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def note_deadline(
+        self,
+        callback: object,
+        arguments: cython.pointer(cython.pointer(PyObject)),
+        count: cython.Py_ssize_t,
+        when: cython.double,
+    ) -> cython.int:
+        if (
+            callback is _set_result_unless_cancelled
+            and count > 0
+            and is_exactly(arguments[0], cython.cast(cython.pointer(PyObject), Future))
+        ):
+            cython.cast(Future, arguments[0]).tail.deadline_ns = cython.cast(int64_t, when * 1e9)
+        return 0
+
     def create_future(self) -> asyncio.Future:
         """A future attached to this loop."""
         if self.call_soon_overridden:
@@ -83,6 +108,14 @@ class NativeScheduler(Scheduler):
             return Task(coro, loop=self, name=name, context=context, **options)
         return task_new(self, coro, name, context, cython.address(self.unfinished))
 
+    def _forget_page(self) -> None:
+        leave_page(self)
+        Scheduler._forget_page(self)
+
+    def _close_page(self) -> None:
+        leave_page(self)
+        Scheduler._close_page(self)
+
     def _unfinished_tasks(self) -> list[asyncio.Task]:
         found: list = []
         tail: cython.pointer(TaskTail) = self.unfinished.next
@@ -90,6 +123,17 @@ class NativeScheduler(Scheduler):
             found.append(cython.cast(object, task_of(tail)))
             tail = tail.next
         return found
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def leave_page(scheduler: NativeScheduler) -> cython.int:
+    tail: cython.pointer(TaskTail) = scheduler.unfinished.next
+    while tail is not cython.address(scheduler.unfinished):
+        tail.slot = 0
+        tail.writer = cython.NULL
+        tail = tail.next
+    return 0
 
 
 @cython.cfunc
@@ -128,6 +172,14 @@ def _given(name: object, context: object) -> dict:
 
 
 _loops = cython.declare(object, weakref.WeakSet())
+
+
+def _forget_pages() -> None:
+    for loop in list(_loops):
+        loop._forget_page()
+
+
+os.register_at_fork(after_in_child=_forget_pages)
 
 
 class _TasksOfAllLoops(weakref.WeakSet):

@@ -14,8 +14,10 @@ cdef extern from "fast_methods.h":
 from glassloop._core.clock cimport Clock
 from glassloop._core.handle cimport Handle
 from glassloop._core.ready cimport ReadyQueue
+from glassloop._core.recorder cimport Recorder
 from glassloop._core.source cimport Poller
 from glassloop._core.timers cimport TimerHeap
+from glassloop._sys.page cimport Writer
 
 
 cdef class Scheduler:
@@ -34,12 +36,16 @@ cdef class Scheduler:
     cdef PyObject *current          # the running task of ours, borrowed; up to CPython 3.13 (see current.py)
     cdef bint current_published     # asyncio's dict of current tasks has it
     cdef Py_hash_t address_hash
+    cdef Recorder recorder          # None before the loop first runs or has a task, and where it has no page
+    cdef Writer *writer             # the recorder's, or NULL
+    cdef bint recorder_tried
     cdef list batch_enders          # IOSources that want to hear of the end of the ready batch
     cdef size_t left_in_batch       # how many entries of the running ready batch are still to run; 0 between batches
     cdef bint run_until_stopped     # what _run_once does: one turn, or turns until the loop is stopped
     cdef bint polling               # a thread that makes something ready must wake the poller
     cdef uint64_t polled_at_ticks
     cdef unsigned int empty_polls   # in a row, while something was ready
+    cdef int record(self) except -1
     cdef int run_turn(self) except -1
     cdef int poll(self) except -1
     cdef int harvest(self, double timeout) except -1
@@ -51,6 +57,7 @@ cdef class Scheduler:
     cdef int end_batch(self) except -1
     cdef int run_entry(self, PyObject *entry, int kind) except -1
     cdef int adopt(self, callback, PyObject **arguments, Py_ssize_t count) except -1
+    cdef int note_deadline(self, callback, PyObject **arguments, Py_ssize_t count, double when) except -1
     cdef Handle make_ready(self, callback, PyObject **arguments, Py_ssize_t count, context)
 
 

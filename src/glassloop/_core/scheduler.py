@@ -16,7 +16,7 @@ from types import FunctionType
 import _asyncio
 import cython
 from cython.cimports.cpython.ref import Py_DECREF, PyObject
-from cython.cimports.glassloop._core.clock import ticks, ticks_per_20_us
+from cython.cimports.glassloop._core.clock import monotonic_ns, ticks, ticks_per_20_us
 from cython.cimports.glassloop._core.handle import (
     HAS_THREAD_SAFE_HANDLES,
     handle_new,
@@ -25,12 +25,14 @@ from cython.cimports.glassloop._core.handle import (
 from cython.cimports.glassloop._core.ready import (
     HANDLE,
     SOURCE,
+    TASK,
     entry_kind,
     entry_object,
     ready_count,
     ready_pop,
     ready_push,
 )
+from cython.cimports.glassloop._core.recorder import Recorder, recorder_close, recorder_open, report_block
 from cython.cimports.glassloop._core.source import READABLE, WRITABLE, IOSource
 from cython.cimports.glassloop._core.timers import (
     TimerHandle,
@@ -48,6 +50,15 @@ from cython.cimports.glassloop._sys.calls import (
     PyFunction_Check,
     PyMethod_Check,
     set_attribute,
+)
+from cython.cimports.glassloop._sys.page import (
+    batch_begins,
+    call_begins,
+    call_ended,
+    call_entered,
+    call_left,
+    wait_begins,
+    wait_ended,
 )
 from cython.cimports.libc.stdint import uint64_t, uintptr_t
 
@@ -104,6 +115,37 @@ class Scheduler:
         if name in _MAY_BE_OVERRIDDEN:
             choose_timer_clock(self)
 
+    # -- what others see ------------------------------------------------------------------------
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def record(self) -> cython.int:
+        """Have a page, where pages are to be had."""
+        if not self.recorder_tried:
+            self.recorder_tried = True
+            try:
+                self.recorder = recorder_open()
+            except MemoryError:
+                return 0  # the program comes first
+            if self.recorder is not None:
+                self.writer = cython.address(self.recorder.writer)
+                if self._thread_id is not None:  # it runs already: in the child of a fork
+                    self.recorder.begin(-1 if self.poller is None else self.poller.wake_fd)
+        return 0
+
+    def _forget_page(self) -> None:
+        """In the child of a fork: the page is the parent's."""
+        self.writer = cython.NULL
+        self.recorder = None
+        self.recorder_tried = False
+
+    def _close_page(self) -> None:
+        recorder: Recorder = self.recorder
+        self.writer = cython.NULL
+        self.recorder = None
+        if recorder is not None:
+            recorder_close(recorder)
+
     # -- one turn -------------------------------------------------------------------------------
 
     @cython.cfunc
@@ -125,8 +167,17 @@ class Scheduler:
             if not self.poll_may_wait_its_turn():
                 self.harvest(0.0)
                 self.step_aside()
-        else:
+                if self.writer is not cython.NULL:
+                    self.writer.boundary = ticks()
+        elif self.writer is cython.NULL:
             self.harvest(self.timeout())
+        else:
+            wait_begins(self.writer, heap_count(self.timers), watched_count(self))
+            try:
+                self.harvest(self.timeout())
+            finally:
+                if self.writer is not cython.NULL:
+                    wait_ended(self.writer, monotonic_ns())
         self.polling = False
         return 0
 
@@ -163,6 +214,8 @@ class Scheduler:
         if self.empty_polls < EMPTY_POLLS_BEFORE_SKIPPING or self.poller is None:
             return False
         now = ticks()
+        if self.writer is not cython.NULL:
+            self.writer.boundary = now
         if now - self.polled_at_ticks < POLL_INTERVAL_TICKS:
             return True
         self.polled_at_ticks = now
@@ -212,6 +265,10 @@ class Scheduler:
         entry: uintptr_t
         ready: ReadyQueue = self.ready
         try:
+            if self.writer is not cython.NULL:
+                batch_begins(self.writer, left, heap_count(self.timers))
+                if self.writer.live.stacks_wanted != self.writer.live.stacks_given:
+                    self.recorder.give_stacks(self)
             if self._debug:
                 run_ready_in_debug_mode(self, left)
                 return 0
@@ -222,7 +279,17 @@ class Scheduler:
                 entry = ready_pop(ready)
                 running = cython.cast(object, entry_object(entry))
                 Py_DECREF(running)  # the local variable holds its own reference now
-                self.run_entry(entry_object(entry), entry_kind(entry))
+                if self.writer is cython.NULL or entry_kind(entry) == TASK:
+                    self.run_entry(entry_object(entry), entry_kind(entry))
+                elif entry_kind(entry) != SOURCE and not self.writer.full:
+                    call_entered(self.writer)
+                    self.run_entry(entry_object(entry), entry_kind(entry))
+                    if self.writer is not cython.NULL:
+                        call_left(self.writer)
+                        if self.writer.blocked:
+                            report_block(self.recorder, self.slow_callback_duration)
+                else:
+                    run_recorded(self, entry_object(entry), entry_kind(entry))
                 running = None  # what is done is freed now, not with the next one
         finally:
             self.left_in_batch = 0
@@ -293,10 +360,18 @@ class Scheduler:
         )
         choose_timer_clock(self)
         self.empty_polls = 0  # whoever runs the loop for a few turns counts on every one of them
+        self.record()
+        if self.recorder is not None:
+            try:
+                self.recorder.begin(-1 if self.poller is None else self.poller.wake_fd)
+            except MemoryError:
+                self._close_page()
         try:
             super().run_forever()
         finally:
             self.run_until_stopped = False
+            if self.recorder is not None:
+                self.recorder.end()
 
     @property
     def _ready(self) -> ReadyQueue:
@@ -354,6 +429,18 @@ class Scheduler:
         self, callback: object, arguments: cython.pointer(cython.pointer(PyObject)), count: cython.Py_ssize_t
     ) -> cython.int:
         """1 if the callback wakes or starts a task of this scheduler's, which is then in the queue."""
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def note_deadline(
+        self,
+        callback: object,
+        arguments: cython.pointer(cython.pointer(PyObject)),
+        count: cython.Py_ssize_t,
+        when: cython.double,
+    ) -> cython.int:
+        """A timer is made that will end a sleep: its future is told when."""
         return 0
 
 
@@ -491,11 +578,38 @@ def make_timer(
     if scheduler._debug:
         scheduler._check_thread()
         scheduler._check_callback(callback, "call_at")
+    if scheduler.writer is not cython.NULL:
+        scheduler.note_deadline(callback, arguments, count, when)
     timer: TimerHandle = timer_new(scheduler, when, callback, arguments, count, context_reference(context))
     if scheduler._debug:
         timer._source_traceback = format_helpers.extract_stack(sys._getframe())
     heap_push(scheduler.timers, timer)
     return timer
+
+
+@cython.cfunc
+@cython.exceptval(-1)
+def watched_count(scheduler: Scheduler) -> cython.Py_ssize_t:
+    if scheduler.poller is not None:
+        return scheduler.poller.watching
+    watched = scheduler._selector.get_map()
+    return 0 if watched is None else len(watched)
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def run_recorded(scheduler: Scheduler, entry: cython.pointer(PyObject), kind: cython.int) -> cython.int:
+    """Run what is no task's step; a task records its own."""
+    fd: cython.int = cython.cast(IOSource, entry).fd if kind == SOURCE else -1
+    call_begins(scheduler.writer, kind, fd + 1)
+    try:
+        scheduler.run_entry(entry, kind)
+    finally:
+        if scheduler.writer is not cython.NULL:
+            call_ended(scheduler.writer, kind)
+            if scheduler.writer.blocked:
+                report_block(scheduler.recorder, scheduler.slow_callback_duration)
+    return 0
 
 
 @cython.cfunc
@@ -562,7 +676,10 @@ def run_ready_in_debug_mode(scheduler: Scheduler, left: cython.size_t) -> cython
         scheduler._current_handle = running
         started = scheduler.timer_clock.read()
         try:
-            scheduler.run_entry(cython.cast(cython.pointer(PyObject), running), kind)
+            if scheduler.writer is cython.NULL or kind == TASK:
+                scheduler.run_entry(cython.cast(cython.pointer(PyObject), running), kind)
+            else:
+                run_recorded(scheduler, cython.cast(cython.pointer(PyObject), running), kind)
         finally:
             scheduler._current_handle = None
         took = scheduler.timer_clock.read() - started

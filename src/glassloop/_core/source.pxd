@@ -21,6 +21,8 @@ cdef class IOSource:
 
 
 cdef class Poller:
+    cdef int wake_fd            # other threads wake the loop through it
+    cdef unsigned int watching  # so many file descriptors
     cdef int watch(self, IOSource source, uint32_t events) except -1
     cdef int harvest(self, ReadyQueue ready, double timeout) except -1
     cdef int wake(self) except -1

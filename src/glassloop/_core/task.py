@@ -18,10 +18,12 @@ from cython.cimports.glassloop._core import future as future_module
 from cython.cimports.glassloop._core.current import enter_task, leave_task
 from cython.cimports.glassloop._core.future import Future, future_wake_waiters, named_callbacks
 from cython.cimports.glassloop._core.ready import ready_reserve
+from cython.cimports.glassloop._core.recorder import report_block
 from cython.cimports.glassloop._core.scheduler import Scheduler
 from cython.cimports.glassloop._core.task_state import (
     CREATED,
     FUTURE_DONE,
+    READY,
     YIELDED,
     task_becomes_done,
     task_becomes_ready,
@@ -57,11 +59,24 @@ from cython.cimports.glassloop._sys.calls import (
     PyCoro_CheckExact,
     call_method,
     context_enter,
+    coro_code,
     is_exactly,
     is_instance,
     take_exception,
 )
-from cython.cimports.libc.stdint import uint64_t
+from cython.cimports.glassloop._sys.page import (
+    AWAITED_FUTURE,
+    AWAITED_NOTHING,
+    AWAITED_OTHER,
+    AWAITED_TASK,
+    Outer,
+    Writer,
+    step_begins,
+    step_ended,
+    step_yielded,
+    task_made,
+)
+from cython.cimports.libc.stdint import int64_t, uint32_t, uint64_t
 
 from glassloop._core.future import Future
 from glassloop._core.scheduler import Scheduler
@@ -111,6 +126,20 @@ class Task(StockTask):
             return f"Task-{self.tail.id}"
         given = cython.cast(object, name)
         return given if isinstance(given, str) else f"Task-{given}"
+
+    def set_name(self, value: object) -> None:
+        """Give the task another name."""
+        StockTask.set_name(self, value)
+        fields: cython.pointer(TaskFields) = task_fields(cython.cast(cython.pointer(PyObject), self))
+        if self.tail.slot != 0 and fields.loop is not cython.NULL:
+            loop: Scheduler = cython.cast(Scheduler, fields.loop)
+            if loop.recorder is not None:
+                loop.recorder.name_task(self.tail.slot, value)
+
+    @property
+    def _page_id(self) -> int:
+        """Its number in the loop's page."""
+        return self.tail.id
 
     @property
     def run_state(self) -> str:
@@ -176,12 +205,66 @@ def task_new(
         fields.name = cython.cast(cython.pointer(PyObject), name)
     ready_reserve(loop.ready)
     tail_link(unfinished, tail_of(allocated), cython.address(loop.ready.ring.reserved))
+    show_task(loop, allocated)
     if _REGISTERS:
         _register_task(task)
     task_becomes_ready(loop.ready, allocated, CREATED)
     # Only now that it will run: a task that never ran must not complain of having been destroyed.
     fields.log_destroy_pending = 1
     return task
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def show_task(loop: Scheduler, task: cython.pointer(PyObject)) -> cython.int:
+    """Give a new task its place in the loop's page."""
+    tail: cython.pointer(TaskTail) = tail_of(task)
+    fields: cython.pointer(TaskFields) = task_fields(task)
+    site: uint32_t = 0
+    if loop.writer is cython.NULL:
+        loop.record()
+        if loop.writer is cython.NULL:
+            return 0
+    coro = cython.cast(object, fields.coro)
+    if PyCoro_CheckExact(coro):
+        site = loop.recorder.site_of(coro_code(fields.coro))
+    tail.slot = task_made(loop.writer, tail.id, site, loop.recorder.running_site(True))
+    if tail.slot != 0:
+        tail.writer = loop.writer
+        if fields.name is not cython.NULL and isinstance(cython.cast(object, fields.name), str):
+            loop.recorder.name_task(tail.slot, cython.cast(object, fields.name))
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def record_end(loop: Scheduler, task: cython.pointer(PyObject), outer: cython.pointer(Outer)) -> cython.int:
+    """Tell what the step that is over left the task with."""
+    tail: cython.pointer(TaskTail) = tail_of(task)
+    awaited: cython.int = AWAITED_NOTHING
+    subject: uint64_t = 0
+    site: uint32_t = 0
+    deadline_ns: int64_t = 0
+    waiter: cython.pointer(PyObject) = task_fields(task).waiter
+    if waiter is not cython.NULL:
+        if is_exactly(waiter, cython.cast(cython.pointer(PyObject), Future)):
+            awaited = AWAITED_FUTURE
+            site = cython.cast(Future, waiter).tail.site
+            deadline_ns = cython.cast(Future, waiter).tail.deadline_ns
+        elif is_instance(waiter, cython.cast(cython.pointer(PyObject), Task)):
+            awaited = AWAITED_TASK
+            subject = tail_of(waiter).id
+        else:
+            awaited = AWAITED_OTHER
+            site = loop.recorder.site_of_type(cython.cast(object, waiter))
+    step_ended(loop.writer, outer, tail.run_state, tail.cause, awaited, subject, site, deadline_ns)
+    if tail.run_state == 3 and tail.slot != 0:
+        loop.recorder.forget_task(tail.slot)
+        tail.slot = 0
+        tail.writer = cython.NULL
+    if loop.writer.blocked:
+        report_block(loop.recorder, loop.slow_callback_duration)
+    return 0
 
 
 # -- one step -----------------------------------------------------------------------------------
@@ -256,6 +339,10 @@ def step(task: cython.pointer(PyObject), error: object, in_context: cython.bint)
     if not in_context and context_enter(cython.cast(cython.pointer(PyObject), context)) < 0:
         return undo_enter(loop, task)
     task_becomes_running(task)
+    writer: cython.pointer(Writer) = loop.writer
+    outer: Outer
+    if writer is not cython.NULL:
+        step_begins(writer, cython.address(outer), tail_of(task).id, tail_of(task).slot)
     if error is None:
         outcome = coro_send(cython.cast(cython.pointer(PyObject), coro), cython.address(result))
     else:
@@ -268,10 +355,17 @@ def step(task: cython.pointer(PyObject), error: object, in_context: cython.bint)
         # The step is over all the same; then the error goes on its way.
         failure = cython.cast(object, take_exception())
         Py_DECREF(failure)  # the local variable holds its own reference now
+        if writer is not cython.NULL and writer is loop.writer:
+            record_end(loop, task, cython.address(outer))
         leave_task(loop, task)
         if not in_context:
             PyContext_Exit(cython.cast(cython.pointer(PyObject), context))
         raise failure
+    if writer is not cython.NULL and writer is loop.writer:
+        if tail_of(task).run_state == READY and not writer.blocked:
+            step_yielded(writer, cython.address(outer), tail_of(task).cause)
+        else:
+            record_end(loop, task, cython.address(outer))
     leave_task(loop, task)
     if not in_context:
         PyContext_Exit(cython.cast(cython.pointer(PyObject), context))
@@ -519,6 +613,7 @@ def adopt_callback(
         if tail_of(task).next is cython.NULL:
             ready_reserve(loop.ready)
             tail_link(unfinished, tail_of(task), cython.address(loop.ready.ring.reserved))
+            show_task(loop, task)
         task_becomes_ready(loop.ready, task, CREATED)
         return 1
     elif is_instance(callback_pointer, cython.cast(cython.pointer(PyObject), Task)):

@@ -10,6 +10,7 @@ from cpython.ref cimport PyObject
 
 from glassloop._core.ready cimport ReadyQueue, ready_push_reserved
 from glassloop._sys.asyncio_types cimport TaskTail, tail_of, tail_unlink
+from glassloop._sys.page cimport task_woken
 
 cdef enum TaskState:
     READY = 0
@@ -27,6 +28,8 @@ cdef enum Cause:
 cdef inline int task_becomes_ready(ReadyQueue ready, PyObject *task, Cause cause) except -1:
     cdef TaskTail *tail = tail_of(task)
     ready_push_reserved(ready, task)
+    if cause == FUTURE_DONE and tail.slot != 0:
+        task_woken(tail.writer, tail.slot, <unsigned char>cause)
     tail.run_state = <unsigned char>READY
     tail.cause = <unsigned char>cause
     return 0

@@ -14,7 +14,6 @@ cdef extern from "gc_slots.h":
 
 cdef class EpollCore(Poller):
     cdef readonly int epoll_fd
-    cdef int wake_fd            # an eventfd(2): other threads wake the loop through it
     cdef bint wake_pending
     cdef uintptr_t *owners      # by file descriptor: an owned reference to an IOSource, or 1 for a selectors key
     cdef int capacity

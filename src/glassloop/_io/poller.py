@@ -82,6 +82,7 @@ class EpollCore(Poller):
             grow(self, fd)
         self.control(fd, before, events)
         previous = self.owners[fd]
+        self.watching += (owner != 0) - (previous != 0)
         if owner > KEYED:
             Py_INCREF(cython.cast(object, cython.cast(cython.pointer(PyObject), owner)))
         self.owners[fd] = owner
@@ -304,6 +305,7 @@ def grow(poller: EpollCore, fd: cython.int) -> cython.int:
 def release_owners(poller: EpollCore) -> cython.void:
     fd: cython.int
     owner: uintptr_t
+    poller.watching = 0
     for fd in range(poller.capacity):
         owner = poller.owners[fd]
         poller.owners[fd] = 0

@@ -15,6 +15,7 @@
 #include <stddef.h>
 
 #include "calls.h"
+#include "page_writer.h"
 
 #if PY_VERSION_HEX >= 0x030E0000
 struct glassloop_list_node { struct glassloop_list_node *next, *previous; };
@@ -78,7 +79,15 @@ typedef struct GlassloopTaskTail {
     size_t *reserved; /* the loop's count of slots kept in its ready queue: one is this task's while it is linked */
     uint64_t id;
     uint8_t run_state, cause;
+    uint32_t slot;           /* in the page of `writer`; 0: none */
+    GlassloopWriter *writer; /* the loop's */
 } GlassloopTaskTail;
+
+/* What our Future adds: where it was made, and when what it stands for is due. */
+typedef struct {
+    uint32_t site;
+    int64_t deadline_ns;
+} GlassloopFutureTail;
 
 static inline GlassloopTaskTail *glassloop_tail(PyObject *task) {
     return (GlassloopTaskTail *)((char *)task + sizeof(GlassloopTaskObject));
@@ -102,6 +111,15 @@ static inline void glassloop_unlink(GlassloopTaskTail *tail) {
         tail->previous->next = tail->next;
         tail->next = tail->previous = NULL;
         if (*tail->reserved > 0) --*tail->reserved;
+    }
+}
+
+/* Give back the task's slot in its loop's page. */
+static inline void glassloop_leave_page(GlassloopTaskTail *tail) {
+    if (tail->slot != 0) {
+        glassloop_task_gone(tail->writer, tail->slot);
+        tail->slot = 0;
+        tail->writer = NULL;
     }
 }
 
@@ -297,6 +315,7 @@ static void glassloop_task_dealloc(PyObject *self) {
     }
     PyObject_GC_UnTrack(self);
     glassloop_unlink(glassloop_tail(self));
+    glassloop_leave_page(glassloop_tail(self));
 #if PY_VERSION_HEX >= 0x030E0000
     if (task->node.next != NULL) { /* asyncio's own list of this thread's tasks */
         task->node.previous->next = task->node.next;
@@ -371,7 +390,7 @@ static inline int glassloop_set_task_slots(PyObject *task_type) {
 }
 
 static inline PyObject *glassloop_new_future(void) {
-    return glassloop_allocate(&glassloop_futures, sizeof(GlassloopFutureObject));
+    return glassloop_allocate(&glassloop_futures, sizeof(GlassloopFutureObject) + sizeof(GlassloopFutureTail));
 }
 
 static inline PyObject *glassloop_new_task(void) {

@@ -1,6 +1,8 @@
 # CPython's Future and Task as Cython sees them. The layouts, by version, are in asyncio_layout.h.
 from cpython.ref cimport PyObject
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from glassloop._sys.page cimport Writer
 
 cdef extern from "asyncio_layout.h":
     enum:
@@ -46,11 +48,18 @@ cdef extern from "asyncio_layout.h":
         uint64_t id
         uint8_t run_state
         uint8_t cause
+        uint32_t slot
+        Writer *writer
+
+    ctypedef struct FutureTail "GlassloopFutureTail":
+        uint32_t site
+        int64_t deadline_ns
 
     TaskTail *tail_of "glassloop_tail"(PyObject *task) noexcept
     PyObject *task_of "glassloop_task_of"(TaskTail *tail) noexcept
     void tail_link "glassloop_link"(TaskTail *ring, TaskTail *tail, size_t *reserved) noexcept
     void tail_unlink "glassloop_unlink"(TaskTail *tail) noexcept
+    void tail_leave_page "glassloop_leave_page"(TaskTail *tail) noexcept
 
     bint awaited_by_add "glassloop_awaited_by_add"(PyObject *future, PyObject *task, bint known) noexcept
     bint awaited_by_discard "glassloop_awaited_by_discard"(PyObject *future, PyObject *task, bint known) noexcept

@@ -36,6 +36,23 @@ static inline PyObject *glassloop_call_method(PyObject *receiver, PyObject *name
                                      NULL);
 }
 
+/* The code of an exact coroutine (borrowed), or NULL. */
+static inline PyObject *glassloop_coro_code(PyObject *coro) {
+#if PY_VERSION_HEX < 0x030C0000
+    return (PyObject *)((PyCoroObject *)coro)->cr_code;
+#else
+    PyObject *code;
+#ifdef Py_DEBUG /* asserts that it is a generator, which has the same struct */
+    code = PyObject_GetAttrString(coro, "cr_code");
+    if (code == NULL) PyErr_Clear();
+#else
+    code = (PyObject *)PyGen_GetCode((PyGenObject *)coro);
+#endif
+    Py_XDECREF(code); /* the coroutine has it */
+    return code;
+#endif
+}
+
 /* ---- exceptions ---- */
 
 static inline PyObject *glassloop_take_exception(void) { /* a new reference; clears the error indicator */

@@ -24,4 +24,5 @@ cdef extern from "calls.h":
         PyObject *context, PyObject *callback, PyObject *args
     ) noexcept
     PyObject *call_method "glassloop_call_method"(PyObject *receiver, PyObject *name, PyObject *argument) noexcept
+    PyObject *coro_code "glassloop_coro_code"(PyObject *coro) noexcept
     PyObject *take_exception "glassloop_take_exception"() noexcept

@@ -1,0 +1,49 @@
+"""Ticks of the processor's counter as nanoseconds of CLOCK_MONOTONIC.
+
+A page gives two pairs of (ticks, ns): one from when it was made, one from the last turn that waited. Where
+they lie far enough apart their slope is better than any rate that was measured in a hurry when the page was
+made.
+"""
+
+import math
+from dataclasses import dataclass
+
+from glassloop.glass.errors import BadPageError
+from glassloop.glass.raw import RawHeader, RawLive
+
+APART_NS = 10_000_000
+# A pair that was read while it was written would give a slope far from the measured rate.
+_AGREE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class TickClock:
+    """The straight line through a known pair of (ticks, ns)."""
+
+    ticks: int
+    ns: int
+    ns_per_tick: float
+
+    def to_ns(self, ticks: int) -> int:
+        """Return CLOCK_MONOTONIC, in ns, at this count."""
+        return self.ns + round((ticks - self.ticks) * self.ns_per_tick)
+
+    def to_ticks(self, ns: int) -> int:
+        """Return the count at this time."""
+        return self.ticks + round((ns - self.ns) / self.ns_per_tick)
+
+    def length_ns(self, ticks: int) -> int:
+        """Return how long so many ticks take."""
+        return round(ticks * self.ns_per_tick)
+
+
+def read_clock(header: RawHeader, live: RawLive) -> TickClock:
+    """Return the clock of a page; raise BadPageError if its figures cannot be one."""
+    rate = header.ticks_per_us
+    if not math.isfinite(rate) or not 1e-3 <= rate <= 1e6:
+        raise BadPageError(f"the page is damaged: {rate!r} ticks in a microsecond are no clock")
+    measured = 1e3 / rate
+    apart_ns, apart_ticks = live.now_ns - header.start_ns, live.now_ticks - header.start_ticks
+    if apart_ns >= APART_NS and apart_ticks > 0 and abs(apart_ns / apart_ticks / measured - 1) < _AGREE:
+        return TickClock(live.now_ticks, live.now_ns, apart_ns / apart_ticks)
+    return TickClock(header.start_ticks, header.start_ns, measured)
