@@ -1,3 +1,7 @@
+# What Python sees of recorder.py.
+from typing import final
+
+@final
 class Recorder: ...
 
 def stacks_can_be_taken() -> bool: ...
