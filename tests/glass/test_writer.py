@@ -179,3 +179,32 @@ def test_a_record_that_cannot_be_written_is_told_and_the_program_runs() -> None:
     assert done.stdout == "ran\n"
     assert "The loop runs without a record" in done.stderr
     assert "/nowhere/at/all" in done.stderr
+
+
+def test_pending_tasks_of_a_loop_that_is_collected() -> None:
+    """The page goes with the loop, and the collector frees the two in any order."""
+    done = run_program("""
+        import asyncio, gc, glassloop
+        class Value:
+            def __init__(self, task):
+                self.task = task
+            def __del__(self):
+                gc.collect()
+        def abandon():
+            loop = glassloop.EventLoop()
+            future = loop.create_future()
+            async def wait():
+                await future
+            tasks = [loop.create_task(wait()) for _ in range(20)]
+            loop.call_soon(loop.stop)
+            loop.run_forever()
+            for task in tasks:
+                task._log_destroy_pending = False
+                task.add_done_callback(lambda _, value=Value(task): None)
+            loop._closed = True
+        for _ in range(50):
+            abandon()
+            gc.collect()
+        print("survived")
+    """)
+    assert done.stdout == "survived\n", done.stderr

@@ -588,12 +588,10 @@ def make_timer(
 
 
 @cython.cfunc
-@cython.exceptval(-1)
+@cython.exceptval(check=False)
 def watched_count(scheduler: Scheduler) -> cython.Py_ssize_t:
-    if scheduler.poller is not None:
-        return scheduler.poller.watching
-    watched = scheduler._selector.get_map()
-    return 0 if watched is None else len(watched)
+    """Where the selector is not ours we do not know: something may be watched."""
+    return 1 if scheduler.poller is None else scheduler.poller.watching
 
 
 @cython.cfunc

@@ -337,6 +337,7 @@ static destructor glassloop_stock_task_finalize;
 static void glassloop_task_finalize(PyObject *self) {
     /* The collector may resurrect a pending task: it must not be found in a list meanwhile. */
     glassloop_unlink(glassloop_tail(self));
+    glassloop_leave_page(glassloop_tail(self)); /* its loop, and the page with it, may go before it does */
     glassloop_stock_task_finalize(self);
 }
 
