@@ -28,6 +28,9 @@ from glassloop._io.stream_transport import StreamTransport
 
 _T = TypeVar("_T")
 
+_DEFAULT_BACKLOG = 100  # asyncio's
+_LARGE_BACKLOG = 4096  # the kernel takes no more than net.core.somaxconn
+
 
 class _SelfPipeEnd:
     """An end of asyncio's self-pipe, opened when it is first asked for: see EventLoop._make_self_pipe."""
@@ -208,6 +211,9 @@ class EventLoop(Engine, asyncio.SelectorEventLoop):
             return
         if len(args) > 2:  # handshake and shutdown time-outs; then 3.15's context
             context = args[2]
+        if backlog == _DEFAULT_BACKLOG:
+            # Nobody chose it. Of a thousand clients at once most would have to come again after a second.
+            sock.listen(_LARGE_BACKLOG)
         Listener(self, protocol_factory, sock, server, backlog, context)._start()
 
     def _stop_serving(self, sock: socket.socket) -> None:
