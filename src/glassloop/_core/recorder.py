@@ -453,8 +453,9 @@ def fill_header(recorder: Recorder) -> cython.int:
     header.site_capacity = SITE_CAPACITY
     header.strings_size = STRINGS_SIZE
     header.stacks_size = STACKS_SIZE
-    header.slow_ms = cython.cast(uint32_t, max(limit_ms(), 1.0))
-    recorder.writer.slow_ticks = cython.cast(uint64_t, limit_ms() * 1000.0 * header.ticks_per_us)
+    slow_ms: cython.double = limit_ms()
+    header.slow_ms = cython.cast(uint32_t, max(slow_ms, 1.0))
+    recorder.writer.slow_ticks = cython.cast(uint64_t, slow_ms * 1000.0 * header.ticks_per_us)
     put_text(header.python, 64, sys.version.encode())
     put_text(header.command, 1024, command)
     # Last of all: a page without it is not one yet.

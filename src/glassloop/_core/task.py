@@ -22,6 +22,7 @@ from cython.cimports.glassloop._core.recorder import report_block
 from cython.cimports.glassloop._core.scheduler import Scheduler
 from cython.cimports.glassloop._core.task_state import (
     CREATED,
+    DONE,
     FUTURE_DONE,
     READY,
     YIELDED,
@@ -258,7 +259,7 @@ def record_end(loop: Scheduler, task: cython.pointer(PyObject), outer: cython.po
             awaited = AWAITED_OTHER
             site = loop.recorder.site_of_type(cython.cast(object, waiter))
     step_ended(loop.writer, outer, tail.run_state, tail.cause, awaited, subject, site, deadline_ns)
-    if tail.run_state == 3 and tail.slot != 0:
+    if tail.run_state == DONE and tail.slot != 0:
         loop.recorder.forget_task(tail.slot)
         tail.slot = 0
         tail.writer = cython.NULL
