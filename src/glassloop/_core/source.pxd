@@ -13,6 +13,7 @@ cdef class IOSource:
     cdef readonly int fd
     cdef uint32_t watched      # READABLE | WRITABLE: what the poller reports. Written by the poller alone
     cdef uint32_t occurred     # reported, and not handled yet
+    cdef unsigned char context_given  # by the user (3.15): all runs in it, not in copies of whose turn it is
     cdef object context        # in which on_readable() runs; None: in no context of its own
     cdef object write_context  # in which on_writable() runs; None: in `context`
     cdef int on_readable(self) except -1

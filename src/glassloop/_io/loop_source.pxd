@@ -7,7 +7,6 @@ from glassloop._core.source cimport IOSource
 
 cdef class LoopSource(IOSource):
     cdef Scheduler loop     # None once the source is closed
-    cdef bint context_given  # by the user (3.15): then everything runs in it, not in copies of whose turn it is
     cdef int set_context(self, context) except -1
     cdef int set_watched(self, uint32_t events) except -1
 

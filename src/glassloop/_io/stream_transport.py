@@ -644,7 +644,7 @@ def accepted_transport(
     """A transport for a connection that the listener accepted; it owns fd. It has no protocol yet."""
     transport: StreamTransport = StreamTransport.__new__(StreamTransport)
     transport.fd = fd
-    transport.peer = peer
+    transport.keep_peer(peer)
     transport.loop = loop
     try:
         transport._begin(loop, None, None, server, context)

@@ -11,11 +11,14 @@ from asyncio import base_events, trsock
 from asyncio.log import logger
 
 import cython
+from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cython.cimports.cpython.ref import Py_DECREF, PyObject
 from cython.cimports.glassloop._core.source import READABLE, WRITABLE
 from cython.cimports.glassloop._io.address import address_unpack, local_address, peer_address
 from cython.cimports.glassloop._sys.calls import call_method, take_exception
 from cython.cimports.glassloop._sys.socket import socket_close
+from cython.cimports.libc.stdint import uint64_t
+from cython.cimports.libc.string import memcpy
 
 from glassloop._core.scheduler import Scheduler
 from glassloop._io.loop_source import LoopSource
@@ -121,10 +124,29 @@ class SocketTransport(LoopSource):
                 self.local = local_address(self.fd)
             return show_address(self, self.local, "getsockname")
         if name == "peername":
-            if self.peer is None and self.fd >= 0:
-                self.peer = peer_address(self.fd)
-            return show_address(self, self.peer, "getpeername")
+            if not self.short_peer and self.peer is None and self.fd >= 0:
+                self.keep_peer(peer_address(self.fd))
+            return show_address(self, self.packed_peer(), "getpeername")
         return default
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def keep_peer(self, packed: bytes) -> cython.int:
+        """Keep the other end's address; a short one, such as IPv4's, without an object of its own."""
+        if packed is not None and PyBytes_GET_SIZE(packed) == cython.sizeof(uint64_t):
+            memcpy(cython.address(self.short_peer), PyBytes_AS_STRING(packed), cython.sizeof(uint64_t))
+        else:
+            self.peer = packed
+        return 0
+
+    @cython.cfunc
+    def packed_peer(self) -> bytes:
+        """The other end's address as keep_peer() was given it."""
+        if self.short_peer:
+            return PyBytes_FromStringAndSize(
+                cython.cast(cython.p_char, cython.address(self.short_peer)), cython.sizeof(uint64_t)
+            )
+        return self.peer
 
     def set_protocol(self, protocol: object) -> None:
         """Make this the protocol that hears of the connection from now on."""
@@ -338,8 +360,8 @@ class SocketTransport(LoopSource):
         try:
             if self.local is None:
                 self.local = local_address(fd)
-            if self.peer is None:
-                self.peer = peer_address(fd)
+            if not self.short_peer and self.peer is None:
+                self.keep_peer(peer_address(fd))
         except MemoryError:
             pass  # closing matters more
         self.fd_was = fd
