@@ -29,6 +29,7 @@ class SyntheticPage:
         self.strings = b"\0\0"
         self.sites = 1
         self.records = self.blocks = 0
+        self.answer = b""  # what the loop would tell if it were asked
         self.live: dict[str, Any] = dict.fromkeys((field.name for field in layout.LIVE.fields), 0)
         self.header: dict[str, Any] = {
             "magic": layout.MAGIC,
@@ -87,7 +88,7 @@ class SyntheticPage:
 
     def add_site(self, name: str | bytes, file: str | bytes, line: int = 1) -> int:
         number = self.sites
-        data = raw.SITE.pack(self.add_string(name), self.add_string(file), line, 0)
+        data = raw.SITE.pack(self.add_string(name), self.add_string(file), line)
         os.pwrite(self.fd, data, self.sections["sites"].offset + number * layout.SITE.size)
         self.sites += 1
         self.set_live(sites=self.sites)

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
+from glassloop.glass.answers import parse_answer
 from glassloop.glass.insights import INSIGHTS, Evidence, Finding, find_insights
-from glassloop.glass.layout import Awaited, Cause, Phase, Running, State
+from glassloop.glass.layout import Awaited, Phase, Running, State
 from glassloop.glass.raw import RECORD, RawRecord
 from glassloop.glass.reader import take_snapshot
 
@@ -20,7 +21,8 @@ def findings(page: SyntheticPage, threads: int = 0) -> list[Finding]:
     with page.open() as opened:
         snapshot = dataclasses.replace(take_snapshot(opened), process_threads=threads)
         _, data, _ = opened.records()
-    return find_insights(Evidence(snapshot, tuple(RawRecord._make(one) for one in RECORD.iter_unpack(data))))
+    records = tuple(RawRecord._make(one) for one in RECORD.iter_unpack(data))
+    return find_insights(Evidence(snapshot, records, parse_answer(page.answer)))
 
 
 def names(page: SyntheticPage, threads: int = 0) -> list[str]:
@@ -72,6 +74,24 @@ def busy_socket(page: SyntheticPage) -> None:
         page.wake(1, number + 0.2, Running.SOURCE, 10)
 
 
+def reader_spin(page: SyntheticPage) -> None:
+    for number in range(600):
+        page.call(number, 0.5, kind=Running.FOREIGN)
+    page.answer = b"#0\n!ready\t7\t/app/a.py\t3\tlook\n"
+
+
+def busy_reader(page: SyntheticPage) -> None:
+    for number in range(510):
+        page.call(number, 0.5, kind=Running.FOREIGN)
+        page.wake(1, number + 0.2, Running.FOREIGN)
+    page.answer = b"#0\n!ready\t7\t/app/a.py\t3\tlook\n"
+
+
+def many_callbacks(page: SyntheticPage) -> None:
+    reader_spin(page)
+    page.answer = b"#0\n"
+
+
 def jobs(page: SyntheticPage) -> None:
     for slot in range(1, 13):
         page.waits(slot, slot, "futures", "wrap_future")
@@ -82,6 +102,92 @@ def few_jobs(page: SyntheticPage) -> None:
     for slot in range(1, 3):
         page.waits(slot, slot, "futures", "wrap_future")
     now(page, 3000, timers=1)
+
+
+def own_executor(page: SyntheticPage) -> None:
+    few_jobs(page)
+    page.waits(3, 3, "futures", "wrap_future", since_ticks=page.at(1000))
+    page.answer = b"#0\n!executor\tthreads\t2\tof\t2\tqueued\t1\n"
+
+
+def own_executor_with_room(page: SyntheticPage) -> None:
+    own_executor(page)
+    page.answer = b"#0\n!executor\tthreads\t1\tof\t2\tqueued\t1\n"
+
+
+def held_lock(page: SyntheticPage) -> None:
+    long_lock(page)
+    page.waits(3, 3, "streams", "StreamReader._wait_for_data", name="reader")
+    page.answer = (
+        b"#1\n/app/a.py\t7\tuse\n!waits\t0xa\tLock at 0xa\n#2\n/app/a.py\t7\tuse\n!waits\t0xb\tLock at 0xb\n"
+        b"#3\n/app/a.py\t9\tfetch\n!holds\tsure\t0xa\tLock at 0xa\t/app/a.py\t9\tfetch\n"
+    )
+
+
+def held_lock_by_guess(page: SyntheticPage) -> None:
+    held_lock(page)
+    page.answer = page.answer.replace(b"sure", b"maybe")
+
+
+def lock_of_nobody(page: SyntheticPage) -> None:
+    held_lock(page)
+    page.answer = page.answer.replace(b"!holds", b"!heaves")
+
+
+def lock_ring(page: SyntheticPage) -> None:
+    for slot, name in ((1, "one"), (2, "two")):
+        page.waits(slot, slot, "locks", "Lock.acquire", name=name)
+    now(page, 3000, timers=1)
+    page.answer = (
+        b"#1\n/app/a.py\t7\tuse\n!waits\t0xa\tLock at 0xa\n"
+        b"!holds\tsure\t0xb\tLock at 0xb\t/app/a.py\t7\tuse\n"
+        b"#2\n/app/a.py\t7\tuse\n!waits\t0xb\tLock at 0xb\n"
+        b"!holds\tmaybe\t0xa\tLock at 0xa\t/app/a.py\t7\tuse\n"
+    )
+
+
+def lock_chain(page: SyntheticPage) -> None:
+    lock_ring(page)
+    page.answer = page.answer.replace(b"!holds\tmaybe", b"!heaves")
+
+
+def lock_ring_that_moves(page: SyntheticPage) -> None:
+    lock_ring(page)
+    page.set_task(1, 1, since_ticks=page.at(2990))
+
+
+def semaphore_of_two(page: SyntheticPage) -> None:
+    lock_ring(page)
+    page.set_task(3, 3)
+    page.answer += (
+        b"#3\n!holds\tsure\t0xb\tLock at 0xb\t/app/a.py\t7\tuse\n"
+        b"!holds\tmaybe\t0xa\tLock at 0xa\t/app/a.py\t7\tuse\n"
+    )
+
+
+def gather_ring(page: SyntheticPage) -> None:
+    page.waits(1, 1, "tasks", "gather", name="parent")
+    page.set_task(2, 2, awaited=Awaited.TASK, subject=1, name="child")
+    now(page, 3000, timers=1)
+    page.answer = b"#1\n/app/a.py\t7\tmain\n!awaits\t3,2\n"
+
+
+def gather_tree(page: SyntheticPage) -> None:
+    gather_ring(page)
+    page.set_task(2, 2, awaited=Awaited.TASK, subject=3)
+    page.set_task(3, 3)
+
+
+def lost(page: SyntheticPage) -> None:
+    site = page.add_site("fetch", "/app/a.py", 7)
+    page.set_task(1, 1, awaited=Awaited.FUTURE, site=site)
+    now(page, 10, timers=1)
+    page.answer = b"#1\n/app/a.py\t9\tfetch\n!lost\n"
+
+
+def not_lost(page: SyntheticPage) -> None:
+    lost(page)
+    page.answer = b"#1\n/app/a.py\t9\tfetch\n"
 
 
 def long_lock(page: SyntheticPage) -> None:
@@ -147,12 +253,13 @@ def fresh_ready(page: SyntheticPage) -> None:
 
 
 def cancelled(page: SyntheticPage) -> None:
-    page.waits(1, 1, "tasks", "sleep", cause=Cause.THROWN)
+    page.waits(1, 1, "tasks", "sleep")
     now(page, 5000, timers=1)
+    page.answer = b"#1\n!cancelling\t1\n"
 
 
 def sleeping(page: SyntheticPage) -> None:
-    page.waits(1, 1, "tasks", "sleep", cause=Cause.FUTURE_DONE)
+    page.waits(1, 1, "tasks", "sleep")
     now(page, 5000, timers=1)
 
 
@@ -170,24 +277,63 @@ CASES = [
     ("wakes itself", spin, spin_with_waits, "task spinner spins: 600 of its last 600"),
     ("descriptor never read", fd_spin, busy_socket, "file descriptor 9 is always ready"),
     (
+        "descriptor never read",
+        reader_spin,
+        busy_reader,
+        "file descriptor 7 is always ready and its handler, /app/a.py:3 look, takes nothing off it",
+    ),
+    ("descriptor never read", reader_spin, many_callbacks, "600 callbacks ran of late, and woke nobody"),
+    (
         "executor full",
         jobs,
         few_jobs,
-        "12 tasks wait for jobs and the process has 4 other threads, so at least 8",
+        "has 3 threads that could do jobs, and at least 9 jobs wait for one, the longest for about 3 s",
     ),
+    (
+        "executor full",
+        own_executor,
+        own_executor_with_room,
+        "all its 2 threads are busy and 1 job waits for one, the longest for about 2 s",
+    ),
+    (
+        "long wait for a lock",
+        held_lock,
+        short_lock,
+        (
+            "1 task waits for Lock at 0xa at /app/a.py:7 use, Task-1 for 3 s: held by reader at "
+            "/app/a.py:9 fetch, which itself waits for data from a stream"
+        ),
+    ),
+    ("long wait for a lock", held_lock_by_guess, short_lock, "3 s: held, it seems, by reader at /app/a.py:9"),
+    ("long wait for a lock", lock_of_nobody, short_lock, "no task of this loop is seen to hold it"),
+    (
+        "wait cycle",
+        lock_ring,
+        lock_chain,
+        (
+            "one at /app/a.py:7 use waits for Lock at 0xa, held, it seems, by two; "
+            "two at /app/a.py:7 use waits for Lock at 0xb, held by one"
+        ),
+    ),
+    ("wait cycle", lock_ring, lock_ring_that_moves, "held by one"),
+    ("wait cycle", lock_ring, semaphore_of_two, "held by one"),
+    ("wait cycle", gather_ring, gather_tree, "parent at /app/a.py:7 main awaits child; child awaits parent"),
+    ("lost future", lost, not_lost, "waits at /app/a.py:9 fetch for a future made in a.py:7 fetch, to which"),
     ("long wait for a lock", long_lock, short_lock, "2 tasks wait for a lock"),
     ("wait cycle", ring, chain, "t1 awaits t2 awaits t3 awaits t1"),
     ("deadlock", two_locks, two_locks_and_a_timer, "a for a lock; b for a lock"),
     ("deadlock", two_locks, two_locks_and_a_sleeper, "by itself: no timer, no I/O"),
     ("forgotten", orphan, awaited_task, "a future made in db.py:4 connect"),
     ("starvation", starving, fresh_ready, "1 task is ready and not run, the longest, Task-1, since 400 ms"),
-    ("cancelled yet running", cancelled, sleeping, "was cancelled 5 s ago and still waits for a sleep"),
+    ("cancelled yet running", cancelled, sleeping, "was cancelled and yet has waited 5 s for a sleep"),
     ("tasks unseen", unseen, nothing, "3 tasks had no slot"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("name", "holds", "holds_not", "words"), CASES, ids=[case[1].__name__ for case in CASES]
+    ("name", "holds", "holds_not", "words"),
+    CASES,
+    ids=[f"{case[1].__name__}-{case[2].__name__}" for case in CASES],
 )
 def test_insight(make_page: MakePage, name: str, holds: Fill, holds_not: Fill, words: str) -> None:
     page = make_page(records=1024)

@@ -1,14 +1,7 @@
 """Real programs on glassloop, looked at from outside: each in its own trouble; the reader says which."""
 
-import contextlib
 import json
 import os
-import signal
-import subprocess
-import sys
-import textwrap
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,106 +10,12 @@ from glassloop.glass import finder
 from glassloop.glass.errors import NoLoopError
 from glassloop.glass.history import build_history
 from glassloop.glass.layout import Phase, State
-from glassloop.glass.model import Snapshot, TaskView
 from glassloop.glass.reader import take_snapshot
 from glassloop.glass.reasons import WaitKind
 from glassloop.glass.recording import record
 from glassloop.glass.stacks import ask_for_stacks
 
-Start = Callable[..., "Program"]
-PATIENCE_S = 20.0
-# Each program's task under test; `ready()` tells the test that the loop runs.
-HEAD = """
-import asyncio, os, re, sys, time, threading, glassloop
-def ready():
-    print("ready", flush=True)
-"""
-
-
-class Program:
-    """A program on glassloop, in a process of its own."""
-
-    def __init__(self, path: Path, environment: dict[str, str]) -> None:
-        self.path = path
-        self.process = subprocess.Popen(
-            [sys.executable, str(path)],
-            stdout=subprocess.PIPE,
-            env=os.environ | environment,
-            start_new_session=True,
-        )
-        self.pid = self.process.pid
-
-    def wait_until_ready(self) -> None:
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == b"ready\n", "the program ended early"
-
-    def look(self) -> Snapshot:
-        (page,) = finder.find_pages(self.pid)
-        with page:
-            return take_snapshot(page)
-
-    def look_until(self, condition: Callable[[Snapshot], object]) -> Snapshot:
-        """Look until the page says so: what a program does after `ready()` takes it a moment."""
-        deadline = time.monotonic() + PATIENCE_S
-        snapshot = self.look()
-        while not condition(snapshot):
-            assert time.monotonic() < deadline, f"never so: {snapshot}"
-            time.sleep(0.01)
-            snapshot = self.look()
-        return snapshot
-
-    def command(self, *words: str) -> tuple[int, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "glassloop", *words], capture_output=True, text=True, timeout=60
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return done.returncode, done.stdout + done.stderr
-
-    def line_of(self, text: str) -> int:
-        """The number of the program's line that holds this text."""
-        (number,) = [n for n, line in enumerate(self.path.read_text().splitlines(), 1) if text in line]
-        return number
-
-    def end(self) -> None:
-        """End the program and its children; doing it twice does no harm."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Start a program: the body of ``async def main()``, with functions before it if need be."""
-    programs: list[Program] = []
-
-    def run(body: str, before: str = "", **environment: str) -> Program:
-        path = tmp_path / f"program{len(programs)}.py"
-        main = "async def main():\n" + textwrap.indent(textwrap.dedent(body), "    ")
-        path.write_text(HEAD + textwrap.dedent(before) + main + "\nglassloop.run(main())\n")
-        programs.append(Program(path, environment))
-        programs[-1].wait_until_ready()
-        return programs[-1]
-
-    yield run
-    for program in programs:
-        program.end()
-
-
-def named(snapshot: Snapshot, name: str) -> TaskView:
-    (task,) = [task for task in snapshot.tasks if task.name == name]
-    return task
-
-
-def waits_as(name: str, kind: WaitKind) -> Callable[[Snapshot], bool]:
-    def holds(snapshot: Snapshot) -> bool:
-        return any(
-            task.name == name and task.reason is not None and task.reason.kind is kind
-            for task in snapshot.tasks
-        )
-
-    return holds
+from .programs import PATIENCE_S, Start, named, waits_as
 
 
 @pytest.mark.parametrize(
@@ -166,80 +65,6 @@ def test_a_long_turn_of_short_steps_is_not_stuck(start: Start) -> None:
     )
     program.look_until(lambda look: look.step_ns > look.slow_ns or look.turns > 5)
     assert all(program.look().stuck is None for _ in range(5))
-
-
-PAIR = "import socket\na, b = socket.socketpair()"
-SERVER = "s = await asyncio.start_server(lambda r, w: None, '127.0.0.1', 0)"
-WAITS = [
-    ("await asyncio.sleep(60)", WaitKind.TIMER),
-    ("lock = asyncio.Lock()\nawait lock.acquire()\nawait lock.acquire()", WaitKind.LOCK),
-    ("await asyncio.Event().wait()", WaitKind.EVENT),
-    ("await asyncio.Semaphore(0).acquire()", WaitKind.SEMAPHORE),
-    ("c = asyncio.Condition()\nasync with c:\n    await c.wait()", WaitKind.CONDITION),
-    ("await asyncio.Queue().get()", WaitKind.QUEUE_GET),
-    ("q = asyncio.Queue(1)\nq.put_nowait(1)\nawait q.put(2)", WaitKind.QUEUE_PUT),
-    ("await asyncio.gather(asyncio.sleep(60))", WaitKind.GATHER),
-    ("await asyncio.wait([asyncio.ensure_future(asyncio.sleep(60))])", WaitKind.WAIT),
-    ("await asyncio.create_task(asyncio.sleep(60))", WaitKind.TASK),
-    ("async with asyncio.TaskGroup() as g:\n    g.create_task(asyncio.sleep(60))", WaitKind.TASK_GROUP),
-    ("await asyncio.to_thread(time.sleep, 60)", WaitKind.EXECUTOR),
-    ("p = await asyncio.create_subprocess_exec('sleep', '60')\nawait p.wait()", WaitKind.PROCESS),
-    ("await asyncio.get_running_loop().create_future()", WaitKind.FUTURE),
-    (f"{PAIR}\na.setblocking(False)\nawait asyncio.get_running_loop().sock_recv(a, 1)", WaitKind.SOCKET),
-    (f"{PAIR}\nr, w = await asyncio.open_connection(sock=a)\nawait r.read(1)", WaitKind.STREAM_READ),
-    (f"{SERVER}\nawait s.serve_forever()", WaitKind.SERVER),
-]
-
-
-@pytest.mark.parametrize(("body", "kind"), WAITS, ids=[kind.value for _, kind in WAITS])
-def test_what_a_task_waits_for(start: Start, body: str, kind: WaitKind) -> None:
-    program = start(
-        "task = asyncio.create_task(work(), name='waiter')\nready()\nawait asyncio.sleep(60)",
-        "async def work():\n" + textwrap.indent(body, "    ") + "\n",
-    )
-    snapshot = program.look_until(
-        lambda look: any(task.name == "waiter" and task.state is State.WAITING for task in look.tasks)
-    )
-    if kind in (WaitKind.STREAM_READ, WaitKind.PROCESS, WaitKind.SERVER):  # something else comes first
-        snapshot = program.look_until(waits_as("waiter", kind))
-    task = named(snapshot, "waiter")
-    assert task.reason is not None and task.reason.kind is kind, task.reason
-    assert task.coroutine is not None and task.coroutine.name == "work"
-    assert task.coroutine.file == str(program.path) and task.steps >= 1
-    assert task.creator is not None and task.creator.name == "main"
-    if kind is WaitKind.TIMER:
-        assert 0 < task.deadline_ns - snapshot.now_ns <= 60_000_000_000
-    if kind is WaitKind.TASK:
-        assert task.awaited_id in snapshot.by_id()
-    if kind is WaitKind.FUTURE:
-        assert task.site is not None and task.site.name == "work"
-
-
-def test_two_locks_taken_in_two_orders(start: Start) -> None:
-    program = start(
-        """
-        a, b = asyncio.Lock(), asyncio.Lock()
-        one = asyncio.create_task(take(a, b), name="one")
-        two = asyncio.create_task(take(b, a), name="two")
-        ready()
-        await one
-        await two
-        """,
-        """
-        async def take(first, second):
-            async with first:
-                await asyncio.sleep(0.01)
-                async with second:
-                    pass
-        """,
-    )
-    program.look_until(
-        lambda look: waits_as("one", WaitKind.LOCK)(look) and waits_as("two", WaitKind.LOCK)(look)
-    )
-    time.sleep(0.2)
-    status, text = program.command("why", str(program.pid))
-    assert status == 1 and "nothing in this loop can go on by itself" in text
-    assert "one (take) for a lock" in text and "two (take) for a lock" in text
 
 
 def test_tasks_that_await_each_other(start: Start) -> None:

@@ -1,5 +1,6 @@
 """`glassloop ps`, `why` and `trace` on pages that the test writes: words, JSON, exit statuses, errors."""
 
+import io
 import json
 import mmap
 import os
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from glassloop import cli
+from glassloop.cli._targets import Style
 from glassloop.glass import layout
 from glassloop.glass.layout import Awaited, Phase, Running, State
 
@@ -217,6 +219,49 @@ def test_trace_into_a_file(
     assert out.read_bytes().startswith(begins)
 
 
+def test_trace_as_json(left: SyntheticPage, file: str, capsys: Capture) -> None:
+    fill(left)
+    status, read = run_json(capsys, "trace", file, "--json")
+    assert status == 0 and read["length_ns"] == 1000 * MS and read["missing_before_ns"] == 0
+    assert [one["state"] for one in read["tasks"][0]["intervals"]] == [
+        "running",
+        "waiting",
+        "running",
+        "done",
+    ]
+
+
+def test_trace_draws_as_many_tasks_as_asked_for(left: SyntheticPage, file: str, capsys: Capture) -> None:
+    for number in range(5):
+        left.step(number + 1, number, 0.5, State.DONE)
+    status, text = run(capsys, "trace", file, "--tasks", "2")
+    assert status == 0 and "and 3 more tasks, which ran less" in text
+
+
+class Terminal(io.StringIO):
+    """A stream that calls itself a terminal."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        raise OSError(25, "Inappropriate ioctl for device")
+
+
+@pytest.mark.parametrize(("value", "colours"), [(None, True), ("", True), ("1", False), ("0", False)])
+def test_colours_are_for_terminals_and_no_color_is_obeyed(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, colours: bool
+) -> None:
+    """https://no-color.org: any value but the empty one."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if value is not None:
+        monkeypatch.setenv("NO_COLOR", value)
+    assert Style.of(Terminal()).in_colour is colours
+    assert not Style.of(io.StringIO()).in_colour
+
+
 def test_trace_into_a_file_that_cannot_be_written(left: SyntheticPage, file: str, capsys: Capture) -> None:
     status, text = run(capsys, "trace", file, "-o", "/nonexistent/x.html")
     assert status == 3 and "cannot write /nonexistent/x.html: No such file" in text
@@ -230,6 +275,7 @@ def test_trace_into_a_file_that_cannot_be_written(left: SyntheticPage, file: str
         ["trace", "1", "--seconds", "-1"],
         ["trace", "1", "--seconds", "x"],
     ]
+    + [["trace", "1", "--tasks", "0"], ["trace", "1", "--tasks", "many"]]
     + [["why"], ["why", "1", "2"], ["ps", "1"], ["trace", "1", "--seconds", "nan"]],
     ids=str,
 )

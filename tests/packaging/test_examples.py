@@ -5,6 +5,7 @@ import http.server
 import importlib.util
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -152,6 +153,17 @@ def test_demo_in_small() -> None:
     assert rows["requests waiting at once, at most"] == ["100", "100"]
     assert "100 threads, extrapolated from 1,000" in done.stdout
     assert "two sleeps of one second took" in done.stdout
+    assert "time →" in done.stdout
+    assert re.search(r"^and \d+ more tasks, which ran less$", done.stdout, re.MULTILINE)
+    last = done.stdout.splitlines()[-3]
+    line = next(
+        number
+        for number, text in enumerate((EXAMPLES / "download_10k.py").read_text().splitlines(), 1)
+        if "time.sleep(seconds)" in text
+    )
+    assert re.fullmatch(
+        rf"task clumsy blocked the loop for \d+ ms at .*download_10k.py:{line}, in block", last
+    )
 
 
 class Nc:

@@ -17,6 +17,7 @@ from cython.cimports.glassloop._core.future import (
 from cython.cimports.glassloop._core.handle import Handle, report
 from cython.cimports.glassloop._core.ready import HANDLE, TASK
 from cython.cimports.glassloop._core.task import adopt_callback, task_new, task_run_unchecked
+from cython.cimports.glassloop._core.watched import step_has_ended, step_will_begin
 from cython.cimports.glassloop._sys.asyncio_types import PENDING, TaskTail, tail_unlink, task_of
 from cython.cimports.glassloop._sys.calls import is_exactly, take_exception
 from cython.cimports.libc.stdint import int64_t
@@ -63,6 +64,17 @@ class NativeScheduler(Scheduler):
                     return 0
             return cython.cast(Handle, entry).run()
         return Scheduler.run_entry(self, entry, kind)
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def run_watched(self, entry: cython.pointer(PyObject), kind: cython.int) -> cython.int:
+        if kind != TASK:
+            return self.run_entry(entry, kind)
+        done: cython.int = step_will_begin(self, entry)
+        try:
+            return self.run_entry(entry, kind)
+        finally:
+            step_has_ended(self, entry, done)
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
@@ -172,6 +184,12 @@ def _given(name: object, context: object) -> dict:
 
 
 _loops = cython.declare(object, weakref.WeakSet())
+
+
+def loops() -> list:
+    """Return the loops of this process, some of which may be closed. Any thread may ask."""
+    # The set itself may grow while it is looked through; what it is made of is copied in one go.
+    return [loop for loop in [reference() for reference in list(_loops.data)] if loop is not None]
 
 
 def _forget_pages() -> None:

@@ -23,6 +23,7 @@ cdef enum EntryKind:
 
 cdef class ReadyQueue:
     cdef Ring ring
+    cdef bint watched       # instruments are told of each step and wake-up of a task
     cdef tuple gc_mark      # never used: Cython makes a collectable type only of one that holds an object
     cdef int grow(self) except -1
 

@@ -10,6 +10,8 @@ cdef class Recorder:
     cdef PyObject **codes       # a hash table of code objects (owned) ...
     cdef uint32_t *code_sites   # ... and their sites
     cdef dict offsets           # where a string lies
+    cdef uint32_t names_size    # bytes of the strings that are names of tasks
+    cdef uint32_t sites, strings  # how much of either is used: the page says so too, but is not believed
     cdef object __weakref__
     cdef uint32_t site_of(self, PyObject *code) noexcept
     cdef uint32_t site_of_type(self, thing) noexcept
@@ -19,7 +21,7 @@ cdef class Recorder:
     cdef unsigned long long stacks_answered
     cdef int begin(self, int wake_fd) except -1
     cdef int give_stacks(self, loop) except -1
-    cdef int end(self) except -1
+    cdef int end(self, loop) except -1
     cdef int forget_task(self, uint32_t slot) noexcept
     cdef int name_task(self, uint32_t slot, name) except -1
 

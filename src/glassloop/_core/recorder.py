@@ -7,8 +7,10 @@ short loops pay for one.
 """
 
 import asyncio
+import errno
 import logging
 import os
+import stat
 import sys
 import threading
 
@@ -24,7 +26,6 @@ from cython.cimports.glassloop._sys.memory import (
     LIVE_OFFSET,
     NAMES_OFFSET,
     PAGE_MAGIC,
-    PAGE_SIZE,
     PAGE_VERSION,
     RECORD_CAPACITY,
     RECORDS_OFFSET,
@@ -42,6 +43,7 @@ from cython.cimports.glassloop._sys.memory import (
     open_memory,
     prove_frames,
     running_codes,
+    take_block,
     this_thread,
     unmap_page,
     watch_begins,
@@ -51,22 +53,25 @@ from cython.cimports.glassloop._sys.memory import (
     watch_resumes,
 )
 from cython.cimports.glassloop._sys.page import (
+    KIND_NAME,
     NAME_SIZE,
     PHASE_CLOSED,
     PHASE_RUNNING,
     PHASE_STOPPED,
+    SLOTS_AT_ONCE,
     Block,
     Header,
     Live,
     Site,
     Slot,
     Writer,
+    add_record,
     task_gone,
 )
 from cython.cimports.libc.stdint import int64_t, uint32_t, uint64_t, uintptr_t
 from cython.cimports.libc.string import memcpy, memset
 
-STACKS_IN_ONE_TURN = cython.declare(cython.int, 200)
+STACKS_IN_ONE_TURN = cython.declare(cython.int, 64)
 CODES = cython.declare(cython.uint, 2 * SITE_CAPACITY)
 logger = logging.getLogger("glassloop")
 # Who has not set up logging asks with `glassloop why`; nothing is to appear in a program's output unasked.
@@ -80,11 +85,26 @@ _start_ns = cython.declare(int64_t, monotonic_ns())
 # A page whose loop is closed, for the next loop; one is enough.
 _spare = cython.declare(list, [])
 _file_pages = cython.declare(cython.int, 0)
+# A test suite makes hundreds of loops; the files of so many are enough to look into.
+MOST_FILES = cython.declare(cython.int, 20)
+# How many records the ring holds, a power of two.
+_record_capacity = cython.declare(uint32_t, RECORD_CAPACITY)
+# Names of tasks take so many bytes of the strings; the rest is for names of functions and files.
+NAMES_SIZE = cython.declare(uint32_t, STRINGS_SIZE // 2)
+# Told of each loop that stops, and of each page before it is given up; or None. See listen().
+_listener = cython.declare(object, None)
 # Functions that make a task for somebody else, who is meant when one asks where it was made.
 # (By identity: a code object's hash is that of all its contents.)
 _maker_1 = cython.declare(object, asyncio.create_task.__code__)
 _maker_2 = cython.declare(object, asyncio.ensure_future.__code__)
 _maker_3 = cython.declare(object, asyncio.TaskGroup.create_task.__code__)
+# Functions that make a future for others, and those others that tell what it is for.
+_wrap_future = cython.declare(object, asyncio.wrap_future.__code__)
+_run_in_executor = cython.declare(object, asyncio.BaseEventLoop.run_in_executor.__code__)
+_getaddrinfo = cython.declare(object, asyncio.BaseEventLoop.getaddrinfo.__code__)
+_getnameinfo = cython.declare(object, asyncio.BaseEventLoop.getnameinfo.__code__)
+_condition_wait = cython.declare(object, asyncio.Condition.wait.__code__)
+_barrier_wait = cython.declare(object, asyncio.Barrier._wait.__code__)
 
 
 @cython.final
@@ -110,7 +130,7 @@ class Recorder:
         PyMem_Free(self.code_sites)
         PyMem_RawFree(self.writer.free_slots)
         if self.writer.base is not cython.NULL:
-            unmap_page(self.writer.base, PAGE_SIZE)
+            unmap_page(self.writer.base, self.writer.size)
         if self.writer.fd >= 0:
             close_fd(self.writer.fd)
 
@@ -126,7 +146,7 @@ class Recorder:
             if self.codes[place] is code:
                 return self.code_sites[place]
             place = (place + 1) & (CODES - 1)
-        if self.writer.live.sites >= SITE_CAPACITY:
+        if self.sites >= SITE_CAPACITY:
             return 0
         return add_site(self, code, place)
 
@@ -146,10 +166,13 @@ class Recorder:
         i: cython.int = 0
         if count == 0:
             return 0
-        if of_task and is_maker(codes[0]):
-            count = running_codes(codes, 4)
-            while i < count - 1 and is_maker(codes[i]):
-                i += 1
+        if of_task:
+            if is_maker(codes[0]):
+                count = running_codes(codes, 4)
+                while i < count - 1 and is_maker(codes[i]):
+                    i += 1
+        elif is_general(codes[0]):
+            return self.site_of(purpose(codes))
         return self.site_of(codes[i])
 
     @cython.cfunc
@@ -174,48 +197,56 @@ class Recorder:
     def give_stacks(self, loop: object) -> cython.int:
         """Somebody asks for the await stacks: write those of so many tasks, the rest in the turns to come."""
         live: cython.pointer(Live) = self.writer.live
+        wanted: cython.ulonglong = live.stacks_wanted
         try:
-            if self.stacks_left is None or self.stacks_answered != live.stacks_wanted:
-                self.stacks_answered = live.stacks_wanted
-                self.stacks_left = iter(list(asyncio.all_tasks(loop)))
+            from glassloop._core import await_stacks
+
+            if self.stacks_left is None or self.stacks_answered != wanted:
+                self.stacks_answered = wanted
                 self.stacks_length = 0
+                put_stack(self, await_stacks.answer_of_loop(loop))
+                self.stacks_left = iter(list(asyncio.all_tasks(loop)))
             for _ in range(STACKS_IN_ONE_TURN):
                 task = next(self.stacks_left, None)
-                if task is None:
+                if task is None or not put_stack(self, await_stacks.answer_of(task)):
                     self.stacks_left = None
                     break
-                text: bytes = _await_stack(task)
-                if self.stacks_length + len(text) > STACKS_SIZE:
-                    self.stacks_left = None
-                    break
-                memcpy(
-                    self.writer.base + STACKS_OFFSET + self.stacks_length,
-                    cython.cast(cython.p_char, text),
-                    len(text),
-                )
-                self.stacks_length += len(text)
+            else:
+                if self.writer.wake_fd >= 0:
+                    os.eventfd_write(self.writer.wake_fd, 1)  # the rest at once, however idle the loop is
         except Exception:
-            self.stacks_left = (
-                None  # an awaitable that does not let itself be looked at: what there is must do
-            )
+            # An awaitable that does not let itself be looked at: what there is must do.
+            self.stacks_left = None
         if self.stacks_left is None:
             live.stacks_length = self.stacks_length
+            self.writer.stacks_given = self.stacks_answered
             live.stacks_given = self.stacks_answered
         return 0
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
-    def end(self) -> cython.int:
+    def end(self, loop: object) -> cython.int:
         """The loop has stopped."""
         watch_ends(cython.address(self.writer))
+        if self.writer.live.phase == PHASE_RUNNING:
+            self.writer.busy_ticks += ticks() - self.writer.live.now_ticks
+            self.writer.live.busy_ticks = self.writer.busy_ticks
         self.writer.live.phase = PHASE_STOPPED
         self.writer.thread = cython.NULL
+        if _listener is not None:
+            if self.writer.unfinished:
+                self.give_stacks(loop)
+                while self.stacks_left is not None:
+                    self.give_stacks(loop)
+            _listener(self.writer.fd, False)
         return 0
 
     @cython.cfunc
     @cython.exceptval(check=False)
     def forget_task(self, slot: uint32_t) -> cython.int:
         name: cython.pointer(cython.char) = self.writer.base + NAMES_OFFSET + slot * NAME_SIZE
+        if self.writer.full:
+            record_name(self, slot, name)
         if name[0] != 0:
             memset(name, 0, NAME_SIZE)
         task_gone(cython.address(self.writer), slot)
@@ -232,24 +263,39 @@ class Recorder:
         return 0
 
 
-def _await_stack(task: object) -> bytes:
-    """#id, then a line for each coroutine that awaits the next: file, line, function."""
-    lines = [f"#{getattr(task, '_page_id', 0)}"]
-    awaiting = task.get_coro()
-    while awaiting is not None and len(lines) < 100:
-        frame = code = following = None
-        for prefix in ("cr_", "gi_", "ag_"):
-            if hasattr(awaiting, prefix + "frame"):
-                frame = getattr(awaiting, prefix + "frame")
-                code = getattr(awaiting, prefix + "code")
-                following = getattr(awaiting, "gi_yieldfrom" if prefix == "gi_" else prefix + "await")
-                break
-        if code is None:
-            break
-        line = code.co_firstlineno if frame is None else frame.f_lineno
-        lines.append(f"{code.co_filename}\t{line}\t{code.co_qualname}".replace("\n", " "))
-        awaiting = following
-    return ("\n".join(lines) + "\n").encode("utf-8", "replace")
+@cython.cfunc
+@cython.exceptval(check=False)
+def record_name(recorder: Recorder, slot: uint32_t, name: cython.p_char) -> cython.int:
+    """The task ends, and its slot is for the next: who reads the records later is to know what it was."""
+    task: cython.pointer(Slot) = recorder.writer.tasks + slot
+    subject: uint64_t = 0
+    if name[0] != 0 and recorder.names_size < NAMES_SIZE:
+        before: uint32_t = recorder.strings
+        try:
+            subject = offset_of(recorder, name[:NAME_SIZE].split(b"\0", 1)[0].decode("utf-8", "replace"))
+        except Exception:
+            return 0  # no memory: the record goes without
+        recorder.names_size += recorder.strings - before
+    subject |= task.parent << 32
+    add_record(
+        cython.address(recorder.writer), task.created_ticks, KIND_NAME, task.coroutine, task.id, subject
+    )
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def put_stack(recorder: Recorder, text: bytes) -> cython.bint:
+    """Add to the answer; 0 if there is no room for it."""
+    if recorder.stacks_length + len(text) > STACKS_SIZE:
+        return False
+    memcpy(
+        recorder.writer.base + STACKS_OFFSET + recorder.stacks_length,
+        cython.cast(cython.p_char, text),
+        len(text),
+    )
+    recorder.stacks_length += len(text)
+    return True
 
 
 @cython.cfunc
@@ -260,6 +306,37 @@ def is_maker(code: cython.pointer(PyObject)) -> cython.bint:
         or code is cython.cast(cython.pointer(PyObject), _maker_2)
         or code is cython.cast(cython.pointer(PyObject), _maker_3)
     )
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+@cython.inline
+def is_general(code: cython.pointer(PyObject)) -> cython.bint:
+    """Whether it makes a future for so many purposes that only its caller tells for which."""
+    return code is cython.cast(cython.pointer(PyObject), _wrap_future) or code is cython.cast(
+        cython.pointer(PyObject), _condition_wait
+    )
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def purpose(codes: cython.pointer(cython.pointer(PyObject))) -> cython.pointer(PyObject):
+    """The function that says what such a future is for: a name to resolve, a job, a barrier, a condition."""
+    count: cython.int = running_codes(codes, 4)
+    i: cython.int
+    if codes[0] is cython.cast(cython.pointer(PyObject), _wrap_future):
+        if count < 2 or codes[1] is not cython.cast(cython.pointer(PyObject), _run_in_executor):
+            return codes[0]
+        if count > 2 and (
+            codes[2] is cython.cast(cython.pointer(PyObject), _getaddrinfo)
+            or codes[2] is cython.cast(cython.pointer(PyObject), _getnameinfo)
+        ):
+            return codes[2]
+        return codes[1]
+    for i in range(1, count):
+        if codes[i] is cython.cast(cython.pointer(PyObject), _barrier_wait):
+            return codes[i]
+    return codes[0]
 
 
 @cython.cfunc
@@ -275,7 +352,7 @@ def put_text(to: cython.p_char, size: cython.Py_ssize_t, text: bytes) -> cython.
 @cython.cfunc
 @cython.exceptval(check=False)
 def add_site(recorder: Recorder, code: cython.pointer(PyObject), place: cython.uint) -> uint32_t:
-    number: uint32_t = recorder.writer.live.sites
+    number: uint32_t = recorder.sites
     site: cython.pointer(Site) = (
         cython.cast(cython.pointer(Site), recorder.writer.base + SITES_OFFSET) + number
     )
@@ -293,7 +370,8 @@ def add_site(recorder: Recorder, code: cython.pointer(PyObject), place: cython.u
     Py_INCREF(described)
     recorder.codes[place] = code
     recorder.code_sites[place] = number
-    recorder.writer.live.sites = number + 1
+    recorder.sites = number + 1
+    recorder.writer.live.sites = recorder.sites
     return number
 
 
@@ -307,7 +385,7 @@ def offset_of(recorder: Recorder, text: str) -> uint32_t:
     encoded: bytes = text.encode("utf-8", "replace")
     if len(encoded) > 4000:
         encoded = encoded[len(encoded) - 4000 :]
-    offset: uint32_t = recorder.writer.live.strings
+    offset: uint32_t = recorder.strings
     if offset + 2 + len(encoded) > STRINGS_SIZE:
         return 0
     to: cython.p_char = recorder.writer.base + STRINGS_OFFSET + offset
@@ -315,7 +393,8 @@ def offset_of(recorder: Recorder, text: str) -> uint32_t:
     to[1] = cython.cast(cython.char, len(encoded) >> 8)
     memcpy(to + 2, cython.cast(cython.p_char, encoded), len(encoded))
     recorder.offsets[text] = offset
-    recorder.writer.live.strings = cython.cast(uint32_t, offset + 2 + len(encoded))
+    recorder.strings = cython.cast(uint32_t, offset + 2 + len(encoded))
+    recorder.writer.live.strings = recorder.strings
     return offset
 
 
@@ -341,36 +420,97 @@ def map_new_page(recorder: Recorder) -> cython.int:
     """1, or 0 where the system refuses: then the loop runs without a page."""
     global _file_pages
     file_name = _record_file
-    fd: cython.int
+    ring: cython.size_t = cython.cast(cython.size_t, _record_capacity) * 32
+    size: cython.size_t = RECORDS_OFFSET + (ring + 4095) // 4096 * 4096
+    fd: cython.int = -1
     if file_name:
         _file_pages += 1
         if _file_pages > 1:
             file_name = f"{file_name}.{_file_pages}"
         try:
-            fd = os.open(file_name, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            os.ftruncate(fd, PAGE_SIZE)
+            if _file_pages > MOST_FILES:
+                raise OSError(errno.EMFILE, f"there are {MOST_FILES} files already", file_name)
+            fd = open_record(file_name, size)
         except OSError as exc:
-            logger.warning("The loop runs without a record: %s", exc)
-            return 0
-    else:
-        fd = open_memory(b"glassloop", PAGE_SIZE)
+            if _file_pages <= MOST_FILES + 1:
+                say_without_record(exc)
+    recorder.writer.slots_reserved = SLOTS_AT_ONCE
+    if fd < 0:
+        fd = open_memory(b"glassloop", size)
+        recorder.writer.slots_reserved = TASK_CAPACITY
     if fd < 0:
         return 0
-    base: cython.p_char = map_page(fd, PAGE_SIZE)
+    base: cython.p_char = map_page(fd, size)
     if base is cython.NULL:
         close_fd(fd)
         return 0
     recorder.writer.base = base
+    recorder.writer.size = size
+    recorder.writer.record_mask = _record_capacity - 1
     recorder.writer.fd = fd
     recorder.writer.live = cython.cast(cython.pointer(Live), base + LIVE_OFFSET)
     recorder.writer.tasks = cython.cast(cython.pointer(Slot), base + TASKS_OFFSET)
     recorder.writer.records = cython.cast(cython.p_void, base + RECORDS_OFFSET)
     recorder.writer.histograms = cython.cast(cython.pointer(uint64_t), base + HISTOGRAMS_OFFSET)
-    recorder.writer.live.sites = 1
-    recorder.writer.live.strings = 2
+    recorder.sites = 1
+    recorder.strings = 2
     clear_page(recorder)
     fill_header(recorder)
     return 1
+
+
+@cython.cfunc
+@cython.exceptval(-1)
+def open_record(path: str, size: cython.size_t) -> cython.int:
+    """A new file for a page, whose room on the disk is reserved: what is mapped cannot fail in writing.
+
+    Never the file of a loop that runs, which must not lose its memory, nor one that is no record.
+    """
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        pass
+    else:
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", path)
+        with open(path, "rb") as old:
+            if status.st_size and old.read(8) != PAGE_MAGIC + b"\0":
+                raise FileExistsError(errno.EEXIST, "it holds something else, and is left alone", path)
+        os.unlink(path)
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd: cython.int = os.open(path, flags, 0o600)
+    try:
+        os.ftruncate(fd, size)
+        reserve(fd, 0, TASKS_OFFSET + SLOTS_AT_ONCE * cython.sizeof(Slot))
+        reserve(fd, NAMES_OFFSET, SLOTS_AT_ONCE * NAME_SIZE)
+        reserve(fd, RECORDS_OFFSET, size - RECORDS_OFFSET)
+    except OSError as error:
+        os.close(fd)
+        os.unlink(path)
+        error.filename = path
+        raise
+    return fd
+
+
+@cython.cfunc
+@cython.exceptval(-1)
+def reserve(fd: cython.int, offset: cython.size_t, length: cython.size_t) -> cython.int:
+    try:
+        os.posix_fallocate(fd, offset, length)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # those two: this file system cannot
+            raise
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(-1)
+def say_without_record(error: object) -> cython.int:
+    """Who asked for a file is told that there is none, also where no logging is set up."""
+    logger.warning("The loop runs without a record: %s", error)
+    if not logging.getLogger().handlers and sys.stderr is not None:
+        sys.stderr.write(f"glassloop: The loop runs without a record: {error}\n")
+    return 0
 
 
 @cython.cfunc
@@ -378,14 +518,13 @@ def map_new_page(recorder: Recorder) -> cython.int:
 def clear_page(recorder: Recorder) -> cython.int:
     """As new, but for the sites, which the next loop of the same program meets again."""
     writer: cython.pointer(Writer) = cython.address(recorder.writer)
-    sites: uint32_t = writer.live.sites
-    strings: uint32_t = writer.live.strings
     memset(writer.live, 0, 4096)
     memset(writer.histograms, 0, 3 * BUCKETS * 8)
     memset(writer.tasks, 0, writer.used_slots * cython.sizeof(Slot))
-    writer.live.sites = sites
-    writer.live.strings = strings
-    writer.record_count = writer.block_count = writer.block_step = 0
+    writer.live.sites = recorder.sites
+    writer.live.strings = recorder.strings
+    writer.stacks_given = 0
+    writer.record_count = writer.block_count = writer.block_step = writer.made = 0
     writer.idle_ticks = writer.busy_ticks = writer.steps = writer.turns = writer.running_task = 0
     writer.running_slot = writer.running_fd = writer.free_count = writer.unfinished = writer.unseen = 0
     writer.running_kind = NOTHING
@@ -415,7 +554,7 @@ def limit_ms() -> cython.double:
     if given:
         try:
             if float(given) > 0:
-                return float(given)
+                return min(float(given), 1e9)  # it must fit into the page, also where it is infinite
         except ValueError:
             pass
         logger.warning("GLASSLOOP_SLOW_MS=%r is no positive number of milliseconds: 100 are used", given)
@@ -433,11 +572,12 @@ def fill_header(recorder: Recorder) -> cython.int:
     header.pid = os.getpid()
     header.thread_id = threading.get_native_id()
     header.flags = 1
-    header.page_size = PAGE_SIZE
+    header.page_size = recorder.writer.size
     header.start_ticks = ticks()
     header.start_ns = monotonic_ns()
     header.start_realtime_ns = realtime_ns()
-    header.ticks_per_us = ticks_per_us()
+    rate: cython.double = ticks_per_us()
+    header.ticks_per_us = rate
     header.live = LIVE_OFFSET
     header.histograms = HISTOGRAMS_OFFSET
     header.tasks = TASKS_OFFSET
@@ -448,14 +588,14 @@ def fill_header(recorder: Recorder) -> cython.int:
     header.strings = STRINGS_OFFSET
     header.stacks = STACKS_OFFSET
     header.task_capacity = TASK_CAPACITY
-    header.record_capacity = RECORD_CAPACITY
+    header.record_capacity = _record_capacity
     header.block_capacity = BLOCK_CAPACITY
     header.site_capacity = SITE_CAPACITY
     header.strings_size = STRINGS_SIZE
     header.stacks_size = STACKS_SIZE
     slow_ms: cython.double = limit_ms()
     header.slow_ms = cython.cast(uint32_t, max(slow_ms, 1.0))
-    recorder.writer.slow_ticks = cython.cast(uint64_t, slow_ms * 1000.0 * header.ticks_per_us)
+    recorder.writer.slow_ticks = cython.cast(uint64_t, slow_ms * 1000.0 * rate)
     put_text(header.python, 64, sys.version.encode())
     put_text(header.command, 1024, command)
     # Last of all: a page without it is not one yet.
@@ -468,7 +608,10 @@ def fill_header(recorder: Recorder) -> cython.int:
 def recorder_close(recorder: Recorder) -> cython.int:
     """The loop is closed: its page says so, and waits for the next loop."""
     recorder.writer.live.phase = PHASE_CLOSED
-    if not _spare and not _record_file:
+    recorder.stacks_left = None  # it holds tasks
+    if _listener is not None:
+        _listener(recorder.writer.fd, True)
+    if not _spare and not _record_file and _listener is None:
         _spare.append(recorder)
     return 0
 
@@ -477,15 +620,10 @@ def recorder_close(recorder: Recorder) -> cython.int:
 @cython.exceptval(-1, check=False)
 def report_block(recorder: Recorder, limit_s: cython.double) -> cython.int:
     """One warning for the block that the watchdog saw, now that it is over."""
-    writer: cython.pointer(Writer) = cython.address(recorder.writer)
-    writer.blocked = False
-    if writer.block_count == 0:
+    block: Block
+    if recorder.writer.block_count == 0:
         return 0
-    block: cython.pointer(Block) = (
-        cython.cast(cython.pointer(Block), writer.base + BLOCKS_OFFSET)
-        + (writer.block_count - 1) % BLOCK_CAPACITY
-    )
-    block.ended = 1
+    take_block(cython.address(recorder.writer), cython.address(block))
     took_s: cython.double = (ticks() - block.began_ticks) / (ticks_per_us() * 1e6)
     if took_s < limit_s:
         return 0
@@ -493,8 +631,7 @@ def report_block(recorder: Recorder, limit_s: cython.double) -> cython.int:
     if block.task:
         name = bytes(block.name[:32]).split(b"\0", 1)[0].decode("utf-8", "replace")
         who = f"Task {name or 'Task-' + str(block.task)!r}"
-    length: cython.Py_ssize_t = min(block.length, cython.cast(uint32_t, 8064))
-    lines = bytes(block.stack[:length]).decode("utf-8", "replace").splitlines()
+    lines = bytes(block.stack[: block.length]).decode("utf-8", "replace").splitlines()
     frames = [line.split("\t") for line in lines]
     stack = "".join(
         f'\n  File "{frame[0]}", line {frame[1]}, in {frame[2]}'
@@ -540,10 +677,41 @@ exec(  # noqa: S102 - interpreted functions of our own, in a compiled module
 _space["outer"]()
 
 
+def listen(listener: object) -> None:
+    """Have ``listener(descriptor, closed)`` called after each stop of a loop, and when it is closed.
+
+    After a stop the page holds the await stacks of the unfinished tasks; after closing it is given up.
+    """
+    global _listener
+    _listener = listener
+
+
 def _after_fork() -> None:
-    # The page is the parent's, who goes on writing it.
+    # The page is the parent's, who goes on writing it; the child's own files are to have other names.
+    global _record_file, _file_pages, _listener
     watch_forked()
     _spare.clear()
+    _listener = None
+    if _record_file:
+        _record_file = f"{_record_file}.{os.getpid()}"
+        _file_pages = 0
+
+
+@cython.cfunc
+@cython.exceptval(-1)
+def ring_size() -> cython.int:
+    """From GLASSLOOP_RECORDS, to the next power of two."""
+    global _record_capacity
+    given = os.environ.get("GLASSLOOP_RECORDS")
+    if given:
+        if given.isascii() and given.isdecimal() and len(given) < 10:
+            _record_capacity = 1 << max(6, min(24, (int(given) - 1).bit_length()))
+        else:
+            logger.warning("GLASSLOOP_RECORDS=%r is no number of records", given)
+    return 0
+
+
+ring_size()
 
 
 def _before_fork() -> None:

@@ -13,6 +13,7 @@ cdef extern from "fast_methods.h":
 
 from glassloop._core.clock cimport Clock
 from glassloop._core.handle cimport Handle
+from glassloop._core.instruments cimport Instruments
 from glassloop._core.ready cimport ReadyQueue
 from glassloop._core.recorder cimport Recorder
 from glassloop._core.source cimport Poller
@@ -39,6 +40,7 @@ cdef class Scheduler:
     cdef Recorder recorder          # None before the loop first runs or has a task, and where it has no page
     cdef Writer *writer             # the recorder's, or NULL
     cdef bint recorder_tried
+    cdef Instruments instruments    # None: there are none
     cdef list batch_enders          # IOSources that want to hear of the end of the ready batch
     cdef size_t left_in_batch       # how many entries of the running ready batch are still to run; 0 between batches
     cdef bint run_until_stopped     # what _run_once does: one turn, or turns until the loop is stopped
@@ -56,6 +58,7 @@ cdef class Scheduler:
     cdef int run_ready(self) except -1
     cdef int end_batch(self) except -1
     cdef int run_entry(self, PyObject *entry, int kind) except -1
+    cdef int run_watched(self, PyObject *entry, int kind) except -1
     cdef int adopt(self, callback, PyObject **arguments, Py_ssize_t count) except -1
     cdef int note_deadline(self, callback, PyObject **arguments, Py_ssize_t count, double when) except -1
     cdef Handle make_ready(self, callback, PyObject **arguments, Py_ssize_t count, context)

@@ -11,6 +11,7 @@ makes safe: nothing here lets go of the GIL between a look and the act that foll
 import asyncio
 import sys
 from asyncio import base_events, format_helpers
+from math import inf
 from types import FunctionType
 
 import _asyncio
@@ -21,6 +22,13 @@ from cython.cimports.glassloop._core.handle import (
     HAS_THREAD_SAFE_HANDLES,
     handle_new,
     thread_safe_handle_new,
+)
+from cython.cimports.glassloop._core.instruments import (
+    AFTER_IO_WAIT,
+    AFTER_RUN,
+    BEFORE_IO_WAIT,
+    BEFORE_RUN,
+    Instruments,
 )
 from cython.cimports.glassloop._core.ready import (
     HANDLE,
@@ -146,6 +154,21 @@ class Scheduler:
         if recorder is not None:
             recorder_close(recorder)
 
+    def _install(self, instrument: object, methods: dict) -> None:
+        if self.instruments is None:
+            self.instruments = Instruments()
+        self.instruments.add(instrument, methods)
+        self.ready.watched = self.instruments.of_tasks
+
+    def remove_instrument(self, instrument: object) -> None:
+        """Tell an instrument no more; KeyError if it is not installed."""
+        if self.instruments is None:
+            raise KeyError(instrument)
+        self.instruments.remove(instrument)
+        self.ready.watched = self.instruments.of_tasks
+        if not self.instruments.installed:
+            self.instruments = None
+
     # -- one turn -------------------------------------------------------------------------------
 
     @cython.cfunc
@@ -185,6 +208,11 @@ class Scheduler:
     @cython.exceptval(-1, check=False)
     def harvest(self, timeout: cython.double) -> cython.int:
         before: cython.size_t = ready_count(self.ready)
+        told: cython.double = inf if timeout < 0 else timeout
+        if self.instruments is not None:
+            self.instruments.tell(self, BEFORE_IO_WAIT, told)
+            if ready_count(self.ready) != before:
+                timeout = 0.0  # an instrument made something ready
         try:
             if self.poller is not None:
                 self.poller.harvest(self.ready, timeout)
@@ -194,6 +222,8 @@ class Scheduler:
         except BaseException:
             self.polling = False
             raise
+        if self.instruments is not None:
+            self.instruments.tell(self, AFTER_IO_WAIT, told)
         PyErr_CheckSignals()
         if timeout == 0.0 and ready_count(self.ready) == before:
             self.empty_polls += 1
@@ -267,10 +297,13 @@ class Scheduler:
         try:
             if self.writer is not cython.NULL:
                 batch_begins(self.writer, left, heap_count(self.timers))
-                if self.writer.live.stacks_wanted != self.writer.live.stacks_given:
+                if self.writer.live.stacks_wanted != self.writer.stacks_given:
                     self.recorder.give_stacks(self)
             if self._debug:
                 run_ready_in_debug_mode(self, left)
+                return 0
+            if ready.watched:
+                run_ready_watched(self, left)
                 return 0
             # The queue may also be emptied from within: a callback may close the loop, or run it again.
             while left != 0 and ready_count(ready) != 0:
@@ -328,6 +361,12 @@ class Scheduler:
                 handle._run()
         return 0
 
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def run_watched(self, entry: cython.pointer(PyObject), kind: cython.int) -> cython.int:
+        """Run an entry; the instruments are told if it is a task."""
+        return self.run_entry(entry, kind)
+
     def _use_poller(self, selector: object) -> None:
         """Ask this selector. A compiled one is asked directly, any other through its Python interface."""
         if isinstance(selector, Poller):
@@ -366,12 +405,16 @@ class Scheduler:
                 self.recorder.begin(-1 if self.poller is None else self.poller.wake_fd)
             except MemoryError:
                 self._close_page()
+        if self.instruments is not None:
+            self.instruments.tell(self, BEFORE_RUN)
         try:
             super().run_forever()
         finally:
             self.run_until_stopped = False
+            if self.instruments is not None:
+                self.instruments.tell(self, AFTER_RUN)
             if self.recorder is not None:
-                self.recorder.end()
+                self.recorder.end(self)
 
     @property
     def _ready(self) -> ReadyQueue:
@@ -612,6 +655,25 @@ def run_recorded(scheduler: Scheduler, entry: cython.pointer(PyObject), kind: cy
 
 @cython.cfunc
 @cython.exceptval(-1, check=False)
+def run_ready_watched(scheduler: Scheduler, left: cython.size_t) -> cython.int:
+    """The same batch, with instruments that are told of each step of a task."""
+    entry: uintptr_t
+    while left != 0 and ready_count(scheduler.ready) != 0:
+        left -= 1
+        scheduler.left_in_batch = left
+        entry = ready_pop(scheduler.ready)
+        running = cython.cast(object, entry_object(entry))
+        Py_DECREF(running)  # the local variable holds its own reference now
+        if scheduler.writer is cython.NULL or entry_kind(entry) == TASK:
+            scheduler.run_watched(entry_object(entry), entry_kind(entry))
+        else:
+            run_recorded(scheduler, entry_object(entry), entry_kind(entry))
+        running = None  # what is done is freed now, not with the next one
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
 def run_source(scheduler: Scheduler, source: IOSource) -> cython.int:
     """Handle the events that occurred and are still watched: it may have lost interest meanwhile."""
     events: cython.uint = source.occurred
@@ -675,7 +737,7 @@ def run_ready_in_debug_mode(scheduler: Scheduler, left: cython.size_t) -> cython
         started = scheduler.timer_clock.read()
         try:
             if scheduler.writer is cython.NULL or kind == TASK:
-                scheduler.run_entry(cython.cast(cython.pointer(PyObject), running), kind)
+                scheduler.run_watched(cython.cast(cython.pointer(PyObject), running), kind)
             else:
                 run_recorded(scheduler, cython.cast(cython.pointer(PyObject), running), kind)
         finally:

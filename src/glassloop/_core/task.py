@@ -32,6 +32,7 @@ from cython.cimports.glassloop._core.task_state import (
     task_becomes_waiting,
     task_is_thrown_at,
 )
+from cython.cimports.glassloop._core.watched import step_has_ended, step_will_begin, task_was_spawned
 from cython.cimports.glassloop._sys.asyncio_types import (
     CANCELLED,
     FINISHED,
@@ -114,11 +115,19 @@ class Task(StockTask):
     def task_wakeup(self, future: object) -> None:
         """Step the task with what the future holds: what asyncio calls when the future is done."""
         require_own(self)
-        wake_and_step(cython.cast(cython.pointer(PyObject), self), future, True)
+        done: cython.int = told_of_begin(self)
+        try:
+            wake_and_step(cython.cast(cython.pointer(PyObject), self), future, True)
+        finally:
+            told_of_end(self, done)
 
     def _throw(self, error: object) -> None:
         require_own(self)
-        step(cython.cast(cython.pointer(PyObject), self), error, True)
+        done: cython.int = told_of_begin(self)
+        try:
+            step(cython.cast(cython.pointer(PyObject), self), error, True)
+        finally:
+            told_of_end(self, done)
 
     def get_name(self) -> str:
         """The task's name; ``Task-N`` where none was given."""
@@ -171,6 +180,21 @@ def require_own(task: Task) -> cython.int:
     return 0
 
 
+@cython.cfunc
+@cython.exceptval(check=False)
+def told_of_begin(task: Task) -> cython.int:
+    """A handle steps the task: the instruments hear of it here, and not from the scheduler."""
+    pointer: cython.pointer(PyObject) = cython.cast(cython.pointer(PyObject), task)
+    return step_will_begin(cython.cast(Scheduler, task_fields(pointer).loop), pointer)
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def told_of_end(task: Task, done: cython.int) -> cython.int:
+    pointer: cython.pointer(PyObject) = cython.cast(cython.pointer(PyObject), task)
+    return step_has_ended(cython.cast(Scheduler, task_fields(pointer).loop), pointer, done)
+
+
 # -- making -------------------------------------------------------------------------------------
 
 
@@ -209,6 +233,8 @@ def task_new(
     show_task(loop, allocated)
     if _REGISTERS:
         _register_task(task)
+    if loop.ready.watched:
+        task_was_spawned(loop, allocated)
     task_becomes_ready(loop.ready, allocated, CREATED)
     # Only now that it will run: a task that never ran must not complain of having been destroyed.
     fields.log_destroy_pending = 1
@@ -615,6 +641,8 @@ def adopt_callback(
             ready_reserve(loop.ready)
             tail_link(unfinished, tail_of(task), cython.address(loop.ready.ring.reserved))
             show_task(loop, task)
+        if loop.ready.watched:
+            task_was_spawned(loop, task)
         task_becomes_ready(loop.ready, task, CREATED)
         return 1
     elif is_instance(callback_pointer, cython.cast(cython.pointer(PyObject), Task)):

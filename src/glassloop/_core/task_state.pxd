@@ -9,6 +9,7 @@
 from cpython.ref cimport PyObject
 
 from glassloop._core.ready cimport ReadyQueue, ready_push_reserved
+from glassloop._core.watched cimport task_was_scheduled
 from glassloop._sys.asyncio_types cimport TaskTail, tail_of, tail_unlink
 from glassloop._sys.page cimport task_woken
 
@@ -32,6 +33,8 @@ cdef inline int task_becomes_ready(ReadyQueue ready, PyObject *task, Cause cause
         task_woken(tail.writer, tail.slot, <unsigned char>cause)
     tail.run_state = <unsigned char>READY
     tail.cause = <unsigned char>cause
+    if cause == FUTURE_DONE and ready.watched:
+        task_was_scheduled(task)
     return 0
 
 

@@ -27,7 +27,6 @@ cdef extern from "watchdog.h":
     }
     """
     enum:
-        PAGE_SIZE "GLASSLOOP_PAGE_SIZE"
         STRINGS_SIZE "GLASSLOOP_STRINGS_SIZE"
         STACKS_SIZE "GLASSLOOP_STACKS_SIZE"
         SITE_CAPACITY "GLASSLOOP_SITE_CAPACITY"
@@ -54,6 +53,7 @@ cdef extern from "watchdog.h":
     void watch_ends "glassloop_watch_ends"(void *writer) noexcept
     void watch_pauses "glassloop_watch_pauses"() noexcept
     void watch_resumes "glassloop_watch_resumes"() noexcept
+    void take_block "glassloop_take_block"(void *writer, void *to) noexcept
     void watch_forked "glassloop_watch_forked"() noexcept
     uint32_t look_every_ms "glassloop_look_every_ms"
     bint frames_proven "glassloop_frames_proven"

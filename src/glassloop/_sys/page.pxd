@@ -11,6 +11,7 @@ cdef extern from "page_writer.h":
         uint64_t stacks_given
         uint64_t stacks_length
         uint32_t fds
+        uint64_t busy_ticks
         uint64_t step_ticks
         uint64_t now_ticks
         int64_t now_ns
@@ -29,7 +30,8 @@ cdef extern from "page_writer.h":
     ctypedef struct Site "GlassloopSite":
         uint32_t name, file, line
     ctypedef struct Slot "GlassloopTask":
-        uint64_t id
+        uint64_t id, created_ticks, parent
+        uint32_t coroutine
     ctypedef struct Block "GlassloopBlock":
         uint64_t task, began_ticks, seen_ticks
         uint32_t ended, length, running_kind
@@ -38,11 +40,14 @@ cdef extern from "page_writer.h":
     ctypedef struct Writer "GlassloopWriter":
         char *base
         int fd
+        size_t size
         Live *live
         Slot *tasks
         uint64_t boundary
         uint64_t idle_ticks, busy_ticks, steps, turns, record_count, block_count, block_step, slow_ticks, running_task
+        uint64_t stacks_given, made
         uint32_t running_slot, running_kind, running_fd, free_count, free_capacity, used_slots, unfinished, unseen
+        uint32_t record_mask, slots_reserved
         uint32_t *free_slots
         uint64_t *histograms
         void *records
@@ -59,7 +64,13 @@ cdef extern from "page_writer.h":
         AWAITED_TASK "GLASSLOOP_AWAITED_TASK"
         AWAITED_OTHER "GLASSLOOP_AWAITED_OTHER"
         NAME_SIZE "GLASSLOOP_NAME_SIZE"
+        KIND_NAME "GLASSLOOP_KIND_NAME"
+        SLOTS_AT_ONCE "GLASSLOOP_SLOTS_AT_ONCE"
     uint32_t task_made "glassloop_task_made"(Writer *writer, uint64_t id, uint32_t coroutine, uint32_t creator) noexcept
+    int reserve_slots "glassloop_reserve_slots"(Writer *writer) noexcept
+    void add_record "glassloop_record"(
+        Writer *writer, uint64_t ticks, uint32_t what, uint64_t duration, uint64_t task, uint64_t subject
+    ) noexcept
     void task_gone "glassloop_task_gone"(Writer *writer, uint32_t slot) noexcept
     void task_woken "glassloop_task_woken"(Writer *writer, uint32_t slot, uint8_t cause) noexcept
     void step_begins "glassloop_step_begins"(Writer *writer, Outer *outer, uint64_t id, uint32_t slot) noexcept

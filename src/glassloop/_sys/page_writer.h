@@ -9,6 +9,8 @@
 #define GLASSLOOP_PAGE_WRITER_H
 
 #include <Python.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -18,37 +20,45 @@
 typedef struct {
     char *base;               /* NULL: no page */
     int fd;
+    size_t size;              /* bytes mapped */
     GlassloopLive *live;
     GlassloopTask *tasks;
     GlassloopRecord *records;
     uint64_t *histograms;
     uint64_t boundary;        /* when the last entry ended */
-    uint64_t record_count, steps, turns, idle_ticks, busy_ticks;
+    uint64_t record_count, steps, turns, idle_ticks, busy_ticks, made;
     uint64_t running_task;    /* its id, or 0 */
     uint32_t running_slot, running_kind, running_fd;
     uint32_t *free_slots;     /* of tasks that are done */
     uint32_t free_count, free_capacity, used_slots, unfinished, unseen;
+    uint32_t record_mask;     /* the ring's size, a power of two, minus 1 */
+    uint32_t slots_reserved;  /* slots that have memory: of a file not all, see glassloop_reserve_slots */
     PyThreadState *thread;    /* that runs the loop, or NULL */
     int wake_fd;              /* an eventfd that ends the loop's wait, or -1 */
     int full;                 /* each step is timed and recorded */
     volatile int blocked;     /* the watchdog has written a block for the step that runs */
     uint64_t slow_ticks;
+    uint64_t stacks_given;    /* the request for await stacks that was answered last */
     uint64_t block_count;     /* the watchdog's */
     uint64_t block_step;      /* the step that the last block is about, by its number */
     uint64_t seen_steps, seen_ticks, looked_ticks; /* the watchdog's: the step it saw, its beginning, its last look */
+    GlassloopBlock block;     /* the last block, to be logged; under the watchdog's lock */
 } GlassloopWriter;
 
+#define GLASSLOOP_SLOTS_AT_ONCE 4096
 #define GLASSLOOP_BARRIER() __atomic_thread_fence(__ATOMIC_RELEASE)
 
-/* 4 buckets for each power of two. */
+/* 4 buckets for each power of two, counted from 4 on: so 0 to 3 have a bucket each. */
 static inline void glassloop_count(GlassloopWriter *writer, int histogram, uint64_t ticks) {
-    unsigned power = 63 - (unsigned)__builtin_clzll(ticks | 4);
+    unsigned power;
+    ticks += 4;
+    power = 63 - (unsigned)__builtin_clzll(ticks | 4); /* | 4: the sum may have overflowed */
     writer->histograms[histogram * GLASSLOOP_BUCKETS + (power << 2) + ((ticks >> (power - 2)) & 3)]++;
 }
 
 static inline void glassloop_record(GlassloopWriter *writer, uint64_t ticks, uint32_t what, uint64_t duration,
                                     uint64_t task, uint64_t subject) {
-    GlassloopRecord *record = &writer->records[writer->record_count & (GLASSLOOP_RECORD_CAPACITY - 1)];
+    GlassloopRecord *record = &writer->records[writer->record_count & writer->record_mask];
     record->ticks = ticks;
     memcpy(&record->kind, &what, 4); /* kind, state, cause, kind of the cause */
     record->duration = duration > UINT32_MAX ? UINT32_MAX : (uint32_t)duration;
@@ -77,6 +87,20 @@ static inline void glassloop_show_running(GlassloopWriter *writer, uint32_t kind
 
 /* ---- tasks ---- */
 
+/* A page in a file grows with its tasks. To write what the disk has no room for would be SIGBUS, and the program's end:
+ * so room is reserved before, and a task for which there is none is not shown. */
+static __attribute__((noinline, unused)) int glassloop_reserve_slots(GlassloopWriter *writer) {
+    off_t first = writer->slots_reserved, count = GLASSLOOP_SLOTS_AT_ONCE, name = GLASSLOOP_NAME_SIZE;
+    off_t slot = sizeof(GlassloopTask);
+    int error;
+    if (first + count > GLASSLOOP_TASK_CAPACITY) return 0;
+    error = posix_fallocate(writer->fd, GLASSLOOP_TASKS_OFFSET + first * slot, count * slot);
+    if (error == 0) error = posix_fallocate(writer->fd, GLASSLOOP_NAMES_OFFSET + first * name, count * name);
+    if (error != 0 && error != EOPNOTSUPP && error != EINVAL) return 0; /* those two: this file system cannot reserve */
+    writer->slots_reserved += (uint32_t)count;
+    return 1;
+}
+
 /* A slot for a new task, or 0. */
 static inline uint32_t glassloop_task_made(GlassloopWriter *writer, uint64_t id, uint32_t coroutine, uint32_t creator) {
     uint32_t number;
@@ -84,7 +108,7 @@ static inline uint32_t glassloop_task_made(GlassloopWriter *writer, uint64_t id,
     uint64_t now = writer->full || writer->thread == NULL ? glassloop_ticks() : writer->boundary;
     if (writer->free_count > 0) {
         number = writer->free_slots[--writer->free_count];
-    } else if (writer->used_slots < GLASSLOOP_TASK_CAPACITY) {
+    } else if (writer->used_slots < writer->slots_reserved || glassloop_reserve_slots(writer)) {
         number = writer->used_slots++;
         writer->live->slots_used = writer->used_slots;
     } else {
@@ -103,6 +127,7 @@ static inline uint32_t glassloop_task_made(GlassloopWriter *writer, uint64_t id,
     slot->creator = creator;
     glassloop_end_slot(slot);
     writer->live->tasks = ++writer->unfinished;
+    writer->live->tasks_made = ++writer->made;
     return number;
 }
 
@@ -185,11 +210,12 @@ static inline void glassloop_step_left(GlassloopWriter *writer, GlassloopOuter *
 
 static inline void glassloop_step_ended(GlassloopWriter *writer, GlassloopOuter *outer, uint8_t state, uint8_t cause,
                                         uint8_t awaited, uint64_t subject, uint32_t site, int64_t deadline_ns) {
-    uint32_t what = (uint32_t)state | (uint32_t)cause << 8 | (uint32_t)awaited << 16 | GLASSLOOP_RUNNING_TASK << 24;
+    uint32_t what = (uint32_t)state | (uint32_t)cause << 8;
     uint64_t now = glassloop_time_step(writer, what, site);
     GlassloopTask *slot = &writer->tasks[writer->running_slot];
     glassloop_begin_slot(slot);
-    memcpy(&slot->state, &what, 4);
+    memcpy(&slot->state, &what, 2); /* who woke it, if anybody did, is still true */
+    slot->awaited = awaited;
     slot->since_ticks = now;
     slot->steps++;
     slot->subject = subject;

@@ -47,7 +47,8 @@ static void glassloop_write_block(GlassloopWriter *writer, uint64_t step, uint64
     __atomic_store_n(&block->sequence, block->sequence + 1, __ATOMIC_RELAXED);
     GLASSLOOP_BARRIER();
     block->running_kind = (uint32_t)running;
-    block->task = slot != 0 && slot < GLASSLOOP_TASK_CAPACITY ? writer->tasks[slot].id : 0;
+    writer->block.task = slot != 0 && slot < GLASSLOOP_TASK_CAPACITY ? writer->tasks[slot].id : 0;
+    block->task = writer->block.task;
     if (slot != 0 && slot < GLASSLOOP_TASK_CAPACITY) {
         memcpy(block->name, writer->base + GLASSLOOP_NAMES_OFFSET + (size_t)slot * GLASSLOOP_NAME_SIZE, GLASSLOOP_NAME_SIZE);
     } else {
@@ -63,8 +64,28 @@ static void glassloop_write_block(GlassloopWriter *writer, uint64_t step, uint64
     GLASSLOOP_BARRIER();
     __atomic_store_n(&block->sequence, block->sequence + 1, __ATOMIC_RELAXED);
     writer->block_step = step;
+    /* What will be logged is kept where nobody else writes. */
+    memcpy(writer->block.name, block->name, sizeof(block->name));
+    writer->block.began_ticks = began;
+    if (length > 0 || !again) {
+        writer->block.length = (uint32_t)length;
+        memcpy(writer->block.stack, stack, length);
+    }
     __atomic_store_n(&writer->live->blocks, writer->block_count, __ATOMIC_RELEASE);
     __atomic_store_n(&writer->blocked, 1, __ATOMIC_RELEASE);
+}
+
+/* The block that is over now, for the loop's own thread to log. */
+static void glassloop_take_block(GlassloopWriter *writer, GlassloopBlock *to) {
+    pthread_mutex_lock(&glassloop_watch_lock);
+    writer->blocked = 0;
+    memcpy(to, &writer->block, sizeof(*to));
+    if (writer->block_count > 0) {
+        GlassloopBlock *block = glassloop_block(writer, writer->block_count - 1);
+        block->seen_ticks = glassloop_ticks();
+        block->ended = 1;
+    }
+    pthread_mutex_unlock(&glassloop_watch_lock);
 }
 
 static void *glassloop_watch(void *nothing) {
@@ -92,7 +113,7 @@ static void *glassloop_watch(void *nothing) {
                 writer->seen_ticks = turn;
             }
             /* Somebody asks for the await stacks, and only the loop itself can tell. */
-            if (!runs && writer->wake_fd >= 0 && writer->live->stacks_wanted != writer->live->stacks_given) {
+            if (!runs && writer->wake_fd >= 0 && writer->live->stacks_wanted != writer->stacks_given) {
                 uint64_t one = 1;
                 if (write(writer->wake_fd, &one, sizeof(one)) < 0) continue;
             }

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from glassloop import __version__
-from glassloop.cli import doctor, ps, run, trace, why
+from glassloop.cli import doctor, ps, run, top, trace, why
 
 # One verb, one module: its docstring is the help text, add_arguments(parser) and main(arguments) the rest.
-VERBS: dict[str, Any] = {"run": run, "ps": ps, "why": why, "trace": trace, "doctor": doctor}
+VERBS: dict[str, Any] = {"run": run, "ps": ps, "why": why, "top": top, "trace": trace, "doctor": doctor}
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -5,6 +5,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from typing import TextIO
 
 from glassloop.glass import finder
 from glassloop.glass.errors import ReadError
@@ -22,7 +23,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "target",
         metavar="PID|FILE",
-        help="a process, or a file that GLASSLOOP_RECORD=FILE made a program write",
+        help="a process, or a file that `glassloop run --record FILE` wrote",
     )
 
 
@@ -63,9 +64,14 @@ class Style:
         self.in_colour = in_colour
 
     @classmethod
+    def of(cls, stream: TextIO) -> "Style":
+        """Return the style that fits where the stream goes; https://no-color.org is obeyed."""
+        return cls(in_colour=stream.isatty() and not os.environ.get("NO_COLOR"))
+
+    @classmethod
     def of_stdout(cls) -> "Style":
-        """Return the style that fits where standard output goes; https://no-color.org is obeyed."""
-        return cls(in_colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
+        """Return the style that fits where standard output goes."""
+        return cls.of(sys.stdout)
 
     def paint(self, text: str, code: str) -> str:
         """Return the text in a colour, given as the parameters of ECMA-48's SGR."""

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from glassloop.cli._targets import Style
+from glassloop.glass.answers import Answer, TaskAnswer
 from glassloop.glass.histogram import Histogram
 from glassloop.glass.insights import Finding
-from glassloop.glass.layout import Phase
+from glassloop.glass.layout import Cause, Phase
 from glassloop.glass.model import Frame, Snapshot, Stuck, TaskView, WaitGroup, group_waits, own_frame
 from glassloop.glass.text import duration, shorten
 
@@ -21,13 +22,20 @@ class Diagnosis:
 
     snapshot: Snapshot
     findings: list[Finding]
-    stacks: dict[int, tuple[Frame, ...]] | None  # await stacks; None: not given
+    answer: Answer | None  # the loop's own; None: it gave none
     asked: bool = False
+
+    def told(self, task: TaskView) -> TaskAnswer:
+        """Return what the loop itself told of a task: nothing, if it did not answer."""
+        return (self.answer and self.answer.tasks.get(task.id)) or _NOTHING
 
     @property
     def is_trouble(self) -> bool:
         """Whether the loop is stuck, or tasks wait for ever."""
         return self.snapshot.stuck is not None or any(finding.severe for finding in self.findings)
+
+
+_NOTHING = TaskAnswer()
 
 
 def render(diagnosis: Diagnosis, style: Style, *, everything: bool = False) -> Iterator[str]:
@@ -46,7 +54,7 @@ def render(diagnosis: Diagnosis, style: Style, *, everything: bool = False) -> I
         yield ""
         yield style.strong("insights")
         yield from (f"  {style.warn('!')} {finding.sentence}" for finding in others)
-    if diagnosis.asked and diagnosis.stacks is None and snapshot.stuck is None:
+    if diagnosis.asked and diagnosis.answer is None and snapshot.stuck is None:
         yield ""
         yield style.dim("The loop gave no await stacks in time: shown is what its page knows.")
 
@@ -126,22 +134,22 @@ def _waits(diagnosis: Diagnosis, groups: list[WaitGroup], style: Style, *, every
         place = _place(diagnosis, first) or group.place
         what = f"{who}{' in ' + place if place else ''}"
         since = f"{duration(first.state_ns):>11}"
-        yield f"  {since}  {shorten(what, _WIDTH - 50)} for {shorten(_what(first, group), 70)}"
+        yield f"  {since}  {shorten(what, _WIDTH - 50)} for {shorten(_what(diagnosis, first, group), 70)}"
     if len(shown) < len(groups):
         yield style.dim(f"  {'':>11}  and {len(groups) - len(shown)} more places: --all shows them")
 
 
 def _place(diagnosis: Diagnosis, task: TaskView) -> str:
     """Return the line of the program's own code at which a task waits, if its await stack is known."""
-    frames = (diagnosis.stacks or {}).get(task.id)
-    frame = own_frame(reversed(frames)) if frames else None
+    frame = own_frame(reversed(diagnosis.told(task).stack))
     return f"{frame.file.rpartition('/')[2]}:{frame.line} {frame.function}" if frame is not None else ""
 
 
-def _what(task: TaskView, group: WaitGroup) -> str:
-    if len(group.tasks) == 1 and task.reason is not None:
-        return task.reason.text
-    return group.text
+def _what(diagnosis: Diagnosis, task: TaskView, group: WaitGroup) -> str:
+    if len(group.tasks) > 1 or task.reason is None:
+        return group.text
+    subject = diagnosis.told(task).subject
+    return f"{task.reason.text}: {subject}" if subject else task.reason.text
 
 
 def as_json(diagnosis: Diagnosis) -> dict[str, object]:
@@ -206,7 +214,7 @@ def _quantiles_json(snapshot: Snapshot, histogram: Histogram) -> dict[str, int]:
 
 
 def _task_json(task: TaskView, diagnosis: Diagnosis) -> dict[str, object]:
-    frames = (diagnosis.stacks or {}).get(task.id)
+    told = diagnosis.told(task)
     return {
         "id": task.id,
         "name": task.name,
@@ -218,7 +226,7 @@ def _task_json(task: TaskView, diagnosis: Diagnosis) -> dict[str, object]:
         "deadline_ns": task.deadline_ns or None,
         "cause": task.cause.name.lower(),
         "cause_by": task.cause_running.name.lower(),
-        "cause_subject": task.cause_id or None,
+        "cause_subject": None if task.cause is Cause.YIELDED else task.cause_id or None,
         "cpu_ns": task.cpu_ns,
         "age_ns": task.age_ns,
         "steps": task.steps,
@@ -227,5 +235,11 @@ def _task_json(task: TaskView, diagnosis: Diagnosis) -> dict[str, object]:
         "coroutine": str(task.coroutine) if task.coroutine is not None else None,
         "creator": str(task.creator) if task.creator is not None else None,
         "site": str(task.site) if task.site is not None else None,
-        "await_stack": [_frame_json(frame) for frame in frames] if frames else None,
+        "subject": told.subject or None,
+        "awaits_all": list(told.awaits),
+        "holds": [
+            {"lock": held.text, "sure": held.is_sure, "at": _frame_json(held.frame)} for held in told.holds
+        ],
+        "cancelling": told.cancelling,
+        "await_stack": [_frame_json(frame) for frame in told.stack] if told.stack else None,
     }

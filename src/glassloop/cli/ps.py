@@ -7,7 +7,7 @@ running, in that moment), and what the loop does: waiting, running, stuck and fo
 What the programs wrote into shared memory is read; they need not answer. Only your own processes show;
 root sees all.
 
-The exit status is 0.
+The exit status is 0, also where there is no loop; 2 if the command line is wrong.
 """
 
 import argparse

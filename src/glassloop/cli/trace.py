@@ -3,21 +3,21 @@
   glassloop trace PID --seconds 5                  a picture in the terminal
   glassloop trace PID --seconds 5 -o trace.html    one page to zoom and search in, without network
   glassloop trace PID --seconds 5 -o trace.pftrace for https://ui.perfetto.dev
-  glassloop trace PID --seconds 5 -o trace.json    for other programs
-  glassloop trace FILE                             the end of what GLASSLOOP_RECORD=FILE made a program leave
+  glassloop trace PID --seconds 5 -o trace.json    for other programs; --json prints the same
+  glassloop trace FILE                             what a program left that `glassloop run --record FILE` ran
 
 While it is recorded a loop times each step, which costs it some nanoseconds; it waits for nobody. Ctrl-C
 ends the recording early. With --seconds 0, and for a program that has ended, what the ring of records holds
-is shown.
+is shown; where it overran, how much is missing is said.
 
-The exit status is 0, or 3 if the loop cannot be looked into.
+The exit status is 0; 2 if the command line is wrong; 3 if the loop cannot be looked into, or OUT not written.
 """
 
 import argparse
 import os
-import shutil
 import sys
 
+from glassloop.cli._picture import MOST_LANES, picture
 from glassloop.cli._targets import (
     CANNOT_READ,
     FINE,
@@ -31,16 +31,13 @@ from glassloop.glass import finder
 from glassloop.glass.errors import ReadError
 from glassloop.glass.history import History, build_history
 from glassloop.glass.page import Page
-from glassloop.glass.recording import read_ring, record
-from glassloop.glass.text import duration
+from glassloop.glass.recording import Recording, read_ring, record
 from glassloop.glass.timeline_html import to_html
 from glassloop.glass.timeline_json import to_json
 from glassloop.glass.timeline_perfetto import to_perfetto
-from glassloop.glass.timeline_text import LEGEND, draw
 
 _DEFAULT_SECONDS = 2.0
 _LONGEST_SECONDS = 3600.0
-_WIDTH_WITHOUT_TERMINAL = 100
 _KINDS = (".html", ".pftrace", ".json")
 
 
@@ -61,6 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="OUT",
         help="write to this file, .html, .pftrace or .json, instead of drawing in the terminal",
     )
+    parser.add_argument(
+        "--tasks",
+        type=_count,
+        default=MOST_LANES,
+        metavar="N",
+        help=f"draw at most so many tasks, those that ran most (default: {MOST_LANES})",
+    )
+    parser.add_argument("--json", action="store_true", help="print all of it as one JSON object")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -68,23 +73,18 @@ def main(arguments: argparse.Namespace) -> int:
     prepare_stdout()
     try:
         with open_target(arguments.target, writable=True) as pages:
-            page = _busiest(pages)
-            history = _record(page, arguments.seconds)
+            recording = _record(_busiest(pages), arguments.seconds)
     except ReadError as error:
         return report("trace", error)
-    if history.lost:
-        print(
-            f"glassloop trace: the loop was too quick: {history.lost} of {history.lost + history.records} "
-            "records were overwritten before they were read; gaps show as empty",
-            file=sys.stderr,
-        )
-    if history.cut_ns > 0:
-        print(
-            f"glassloop trace: too much happened: only the last {duration(history.length_ns)} are shown",
-            file=sys.stderr,
-        )
+    for sentence in recording.what_is_missing():
+        print(f"glassloop trace: {sentence}", file=sys.stderr)
+    history = build_history(recording)
+    if arguments.json:
+        print(to_json(history))
+        return FINE
     if arguments.output is None:
-        _print(history)
+        for line in picture(history, Style.of_stdout(), sys.stdout, arguments.tasks):
+            print(line)
         return FINE
     try:
         _write(history, arguments.output)
@@ -98,9 +98,9 @@ def main(arguments: argparse.Namespace) -> int:
     return FINE
 
 
-def _record(page: Page, seconds: float) -> History:
+def _record(page: Page, seconds: float) -> Recording:
     lives = finder.writer_of(page) is not None
-    return build_history(record(page, seconds) if lives and seconds > 0 else read_ring(page))
+    return record(page, seconds) if lives and seconds > 0 else read_ring(page)
 
 
 def _busiest(pages: list[Page]) -> Page:
@@ -113,13 +113,6 @@ def _busiest(pages: list[Page]) -> Page:
             file=sys.stderr,
         )
     return chosen
-
-
-def _print(history: History) -> None:
-    style = Style.of_stdout()
-    width = shutil.get_terminal_size((_WIDTH_WITHOUT_TERMINAL, 24)).columns
-    for line in draw(history, width if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL):
-        print(style.dim(line) if line == LEGEND else line)
 
 
 def _write(history: History, name: str) -> None:
@@ -136,6 +129,13 @@ def _seconds(word: str) -> float:
     value = float(word)
     if not 0 <= value <= _LONGEST_SECONDS:
         raise argparse.ArgumentTypeError(f"must lie between 0 and {_LONGEST_SECONDS:.0f}, not {word}")
+    return value
+
+
+def _count(word: str) -> int:
+    value = int(word)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {word}")
     return value
 
 

@@ -16,13 +16,14 @@ import time
 
 from glassloop.cli._targets import FINE, TROUBLE, Style, add_target, open_target, prepare_stdout, report
 from glassloop.cli._why_text import Diagnosis, as_json, render
+from glassloop.glass.answers import Answer
 from glassloop.glass.errors import ReadError
 from glassloop.glass.insights import Evidence, find_insights
 from glassloop.glass.layout import Phase, State
 from glassloop.glass.page import Page
 from glassloop.glass.raw import RECORD, RawRecord
 from glassloop.glass.reader import take_snapshot
-from glassloop.glass.stacks import PATIENCE_S, ask_for_stacks
+from glassloop.glass.stacks import PATIENCE_S, ask
 
 # How long a loop that gets on is asked to record each step, for the insights.
 _LOOK_NS = 100_000_000
@@ -57,7 +58,7 @@ def main(arguments: argparse.Namespace) -> int:
 def diagnose(page: Page) -> Diagnosis:
     """Return all that can be said of a loop now."""
     snapshot = take_snapshot(page)
-    stacks = None
+    answer = None
     asked = False
     number = 0
     if snapshot.alive and snapshot.stuck is None and snapshot.phase in (Phase.POLLING, Phase.RUNNING):
@@ -65,10 +66,11 @@ def diagnose(page: Page) -> Diagnosis:
         began_s = time.monotonic()
         asked = page.ask_for_records(snapshot.clock.to_ticks(time.monotonic_ns() + _LOOK_NS))
         if any(task.state is State.WAITING for task in snapshot.tasks):
-            stacks = ask_for_stacks(page, PATIENCE_S)
+            answer = ask(page, PATIENCE_S)
         if asked:
             time.sleep(max(0.0, began_s + _LOOK_NS / 1e9 - time.monotonic()))
             snapshot = take_snapshot(page)
     _, data, _ = page.records(number)
     records = tuple(RawRecord._make(fields) for fields in RECORD.iter_unpack(data))
-    return Diagnosis(snapshot, find_insights(Evidence(snapshot, records)), stacks, asked=asked)
+    evidence = Evidence(snapshot, records, answer or Answer())
+    return Diagnosis(snapshot, find_insights(evidence), answer, asked=asked)

@@ -1,4 +1,4 @@
-"""The log-linear histograms of a page: four buckets for each power of two."""
+"""The log-linear histograms of a page: four buckets for each power of two, of the value plus 4."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,17 +8,18 @@ from glassloop.glass import layout
 
 def bucket_of(value: int) -> int:
     """Return the bucket in which the writer counts a value."""
-    power = (value | 4).bit_length() - 1
+    value += 4
+    power = value.bit_length() - 1
     return (power << 2) + ((value >> (power - 2)) & 3)
 
 
 def bucket_bounds(bucket: int) -> tuple[int, int]:
-    """Return the least value of a bucket and of the next one. The lowest buckets also hold 0 to 3."""
+    """Return the least value of a bucket and of the next one. The first 8 buckets are never used."""
     power, part = divmod(bucket, 4)
-    if power <= 2:
-        return (part if power == 2 else 0), 5 + part
+    if power < 2:
+        return 0, 0
     width = 1 << (power - 2)
-    return (4 + part) * width, (5 + part) * width
+    return (4 + part) * width - 4, (5 + part) * width - 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Histogram:
             seen += count
             if count and seen >= wanted:
                 low, high = bucket_bounds(bucket)
-                return (low + high) / 2
+                return (low + high - 1) / 2
         return 0.0
 
     def since(self, earlier: "Histogram") -> "Histogram":

@@ -16,7 +16,7 @@ BLOCK_CAPACITY = 64
 SITE_CAPACITY = 1 << 13
 STRINGS_SIZE = 1 << 20
 STACKS_SIZE = 1 << 22
-# Log-linear: 4 buckets for each power of two, of ticks.
+# Log-linear: 4 buckets for each power of two, of ticks + 4.
 BUCKETS = 256
 
 _C_TYPES = {"u64": "uint64_t", "i64": "int64_t", "u32": "uint32_t", "u8": "uint8_t", "f64": "double"}
@@ -113,7 +113,7 @@ class Kind(IntEnum):
     STEP = 1
     WAKE = 2
     CALL = 3
-    BLOCK = 4
+    NAME = 4
 
 
 HEADER = Structure(
@@ -192,6 +192,7 @@ LIVE = Structure(
         Field("stacks_wanted", "u64", "a reader adds 1 to ask for the await stacks"),
         Field("stacks_given", "u64", "the request that the stacks answer"),
         Field("stacks_length", "u64", "bytes of the answer"),
+        Field("tasks_made", "u64", "tasks that were given a slot so far"),
     ),
 )
 
@@ -249,7 +250,7 @@ BLOCK = Structure(
         Field("running_kind", "u32", "the Running that blocked"),
         Field("task", "u64", "the task that blocked, or 0"),
         Field("began_ticks", "u64", "when the step began"),
-        Field("seen_ticks", "u64", "when the watchdog last looked"),
+        Field("seen_ticks", "u64", "when the watchdog last looked, or the step ended"),
         Field("ended", "u32", "1: the step is over"),
         Field("length", "u32", "bytes of the stack"),
         Field("name", 64, "the task's name"),
@@ -261,12 +262,11 @@ BLOCK = Structure(
 
 SITE = Structure(
     "site",
-    16,
+    12,
     (
         Field("name", "u32", "where the qualified name lies in the strings"),
         Field("file", "u32", "where the file name lies in the strings"),
         Field("line", "u32", "the first line of the function"),
-        Field("module", "u32", "unused"),
     ),
 )
 
@@ -292,11 +292,11 @@ def sections(
         "histograms": len(HISTOGRAMS) * BUCKETS * 8,
         "sites": SITE_CAPACITY * SITE.size,
         "strings": STRINGS_SIZE,
-        "records": record_capacity * RECORD.size,
         "blocks": BLOCK_CAPACITY * BLOCK.size,
         "stacks": STACKS_SIZE,
         "tasks": task_capacity * TASK.size,
         "names": task_capacity * NAME_SIZE,
+        "records": record_capacity * RECORD.size,  # last: it has the size that was asked for
     }
     found: dict[str, Section] = {}
     offset = 0
@@ -308,7 +308,7 @@ def sections(
 
 def page_size(task_capacity: int = TASK_CAPACITY, record_capacity: int = RECORD_CAPACITY) -> int:
     """Return the size of such a page, in bytes."""
-    last = sections(task_capacity, record_capacity)["names"]
+    last = sections(task_capacity, record_capacity)["records"]
     return last.offset + -(-last.size // 4096) * 4096
 
 
@@ -347,8 +347,11 @@ def c_header() -> str:
                 lines.append(f"    char {field.name}[{field.type}];")
             else:
                 lines.append(f"    {_C_TYPES[field.type]} {field.name};")
+        last = structure.fields[-1]
+        if (end := structure.offsets[last.name] + last.size) < structure.size:
+            lines.append(f"    char padding[{structure.size - end}];")
         lines.append(f"}} {name};")
-        lines.append(f'_Static_assert(sizeof({name}) <= {structure.size}, "{structure.name}");')
+        lines.append(f'_Static_assert(sizeof({name}) == {structure.size}, "{structure.name}");')
         for field_name, offset in structure.offsets.items():
             lines.append(f'_Static_assert(offsetof({name}, {field_name}) == {offset}, "{field_name}");')
     lines.append("#endif")

@@ -5,12 +5,15 @@ All times are CLOCK_MONOTONIC of the loop's machine.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from glassloop.glass.histogram import Histogram
 from glassloop.glass.layout import Cause, Phase, Running, State
 from glassloop.glass.reasons import Site, WaitKind, WaitReason
 from glassloop.glass.ticks import TickClock
+
+if TYPE_CHECKING:  # it makes TaskViews, so it imports this
+    from glassloop.glass.task_table import TaskTable
 
 # Parts of the names of files that are nobody's own code: the interpreter's, asyncio's, installed packages'.
 _NOT_OWN = ("/site-packages/", "/dist-packages/", "/lib/python3", "<frozen", "/glassloop/")
@@ -158,7 +161,12 @@ class Snapshot:
     step_histogram: Histogram  # ticks
     delay_histogram: Histogram  # ticks
     batch_histogram: Histogram  # entries
-    tasks: tuple[TaskView, ...]
+    table: "TaskTable"
+
+    @property
+    def tasks(self) -> tuple[TaskView, ...]:
+        """All tasks. Where there may be very many, and few are shown, ``table`` is quicker."""
+        return self.table.views
 
     @property
     def utilization(self) -> float:
@@ -171,10 +179,7 @@ class Snapshot:
 
     def counts(self) -> dict[State, int]:
         """Return how many tasks are in each state."""
-        found = dict.fromkeys(State, 0)
-        for task in self.tasks:
-            found[task.state] += 1
-        return found
+        return {state: self.table.count(state) for state in State}
 
     def quantile_ns(self, histogram: Histogram, at: float) -> int:
         """Return a quantile of one of the histograms in ticks, as ns."""

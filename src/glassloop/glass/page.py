@@ -11,13 +11,13 @@ import mmap
 import os
 import struct
 from collections import deque
-from collections.abc import Iterator
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from glassloop.glass import layout, raw
 from glassloop.glass.errors import BadPageError
-from glassloop.glass.raw import RawBlock, RawHeader, RawLive, RawTask
+from glassloop.glass.raw import RawBlock, RawHeader, RawLive
 
 # How often something that is being written is read again before the reader goes without it.
 TRIES = 16
@@ -25,6 +25,17 @@ TRIES = 16
 _CHUNK = 4096
 _GREATEST_CAPACITY = 1 << 24
 _MOST_TRIES = 1 << 16
+_TASK_SIZE = layout.TASK.size
+_ID_OFFSET = layout.TASK.offsets["id"]
+
+
+@dataclass(frozen=True, slots=True)
+class SlotCopies:
+    """Slots that hold a task, one after the other, each copied whole."""
+
+    numbers: list[int]  # of the slots
+    slots: bytes  # ``layout.TASK`` of each
+    names: bytes  # ``layout.NAME_SIZE`` bytes of each
 
 
 class Page:
@@ -153,23 +164,32 @@ class Page:
         section = self.sections["histograms"]
         return struct.unpack(f"<{section.size // 8}Q", self.read(section.offset, section.size))
 
-    def slots(self, slots_used: int) -> Iterator[tuple[int, RawTask, bytes]]:
-        """Yield (number, slot, name) of each slot that holds a task; what stays half-written is left out.
+    def copy_tasks(self, slots_used: int) -> "SlotCopies":
+        """Copy each slot that holds a task; what stays half-written is left out.
 
         A slot is good if its sequence was the same, and even, before and after it was copied. To see that,
         many slots at once are copied three times: sequences are compared between the first and the last copy,
         data come from the middle one. Each copy is a system call of its own, which no processor reorders.
         """
         again: deque[int] = deque()
+        numbers: list[int] = []
+        slots: list[bytes] = []
+        names: list[bytes] = []
         for first in range(1, slots_used, _CHUNK):
             count = min(_CHUNK, slots_used - first)
-            slots, names, good = self._copy_slots(first, count)
-            for index, fields in enumerate(raw.TASK.iter_unpack(slots)):
-                if not good[index]:
-                    again.append(first + index)
-                elif fields[5]:  # its id
-                    start = index * layout.NAME_SIZE
-                    yield first + index, RawTask._make(fields), names[start : start + layout.NAME_SIZE]
+            some_slots, some_names, torn = self._copy_slots(first, count)
+            again.extend(first + index for index in torn)
+            ids = memoryview(some_slots).cast("Q")[_ID_OFFSET // 8 :: _TASK_SIZE // 8].tolist()
+            if torn or 0 in ids:
+                leave_out = set(torn)
+                kept = [index for index, number in enumerate(ids) if number and index not in leave_out]
+                numbers.extend(first + index for index in kept)
+                slots.extend(some_slots[i * _TASK_SIZE : (i + 1) * _TASK_SIZE] for i in kept)
+                names.extend(some_names[i * layout.NAME_SIZE : (i + 1) * layout.NAME_SIZE] for i in kept)
+            else:
+                numbers.extend(range(first, first + count))
+                slots.append(some_slots)
+                names.append(some_names)
         # A page in which every slot is forever half-written must not keep the reader for ever.
         for _ in range(min(TRIES * len(again), _MOST_TRIES)):
             if not again:
@@ -178,10 +198,11 @@ class Page:
             copied = self._copy_slot(number)
             if copied is None:
                 again.append(number)
-                continue
-            task = RawTask._make(raw.TASK.unpack(copied[0]))
-            if task.id:
-                yield number, task, copied[1]
+            elif any(copied[0][_ID_OFFSET : _ID_OFFSET + 8]):
+                numbers.append(number)
+                slots.append(copied[0])
+                names.append(copied[1])
+        return SlotCopies(numbers, b"".join(slots), b"".join(names))
 
     def _copy_slot(self, number: int) -> tuple[bytes, bytes] | None:
         """Return one (slot, name); None if it was written meanwhile.
@@ -193,8 +214,8 @@ class Page:
         name_start = self.sections["names"].offset + number * layout.NAME_SIZE
         mapping = self._mapping
         if mapping is None:
-            slots, names, good = self._copy_slots(number, 1)
-            return (slots, names) if good[0] else None
+            slots, names, torn = self._copy_slots(number, 1)
+            return None if torn else (slots, names)
         for _ in range(TRIES):
             before = mapping[start : start + 4]
             slot = mapping[start : start + layout.TASK.size]
@@ -202,7 +223,8 @@ class Page:
                 return slot, mapping[name_start : name_start + layout.NAME_SIZE]
         return None
 
-    def _copy_slots(self, first: int, count: int) -> tuple[bytes, bytes, list[bool]]:
+    def _copy_slots(self, first: int, count: int) -> tuple[bytes, bytes, list[int]]:
+        """Return (slots, names, indexes of those that were written meanwhile)."""
         offset = self.sections["tasks"].offset + first * layout.TASK.size
         name_offset = self.sections["names"].offset + first * layout.NAME_SIZE
         size = count * layout.TASK.size
@@ -210,8 +232,10 @@ class Page:
         slots = self.read(offset, size)
         names = self.read(name_offset, count * layout.NAME_SIZE)
         after = _sequences(self.read(offset, size))
-        good = [then == now and not now & 1 for then, now in zip(before, after, strict=True)]
-        return slots, names, good
+        if before == after and not any(sequence & 1 for sequence in set(after)):
+            return slots, names, []
+        pairs = enumerate(zip(before, after, strict=True))
+        return slots, names, [index for index, (then, now) in pairs if then != now or now & 1]
 
     def records(self, since: int = 0) -> tuple[int, bytes, int]:
         """Return (number of the first, bytes, number after the last) of the records from number ``since`` on.

@@ -74,6 +74,7 @@ class RawLive(NamedTuple):
     stacks_wanted: int
     stacks_given: int
     stacks_length: int
+    tasks_made: int
 
 
 class RawTask(NamedTuple):
@@ -132,7 +133,6 @@ class RawSite(NamedTuple):
     name: int
     file: int
     line: int
-    module: int
 
 
 def packing(structure: layout.Structure) -> struct.Struct:

@@ -19,6 +19,7 @@ class WaitKind(enum.StrEnum):
     EVENT = "event"
     SEMAPHORE = "semaphore"
     CONDITION = "condition"
+    BARRIER = "barrier"
     QUEUE_GET = "queue get"
     QUEUE_PUT = "queue put"
     STREAM_READ = "stream read"
@@ -47,6 +48,7 @@ INTERNAL = frozenset(
         WaitKind.EVENT,
         WaitKind.SEMAPHORE,
         WaitKind.CONDITION,
+        WaitKind.BARRIER,
         WaitKind.QUEUE_GET,
         WaitKind.QUEUE_PUT,
         WaitKind.GATHER,
@@ -114,7 +116,8 @@ TABLE = (
     _row("asyncio/locks", r"Lock\.acquire", WaitKind.LOCK, "a lock"),
     _row("asyncio/locks", r"Event\.wait", WaitKind.EVENT, "an event"),
     _row("asyncio/locks", r"\w*Semaphore\.acquire", WaitKind.SEMAPHORE, "a semaphore"),
-    _row("asyncio/locks", r"(Condition|Barrier)\..*", WaitKind.CONDITION, "a condition"),
+    _row("asyncio/locks", r"Condition\..*", WaitKind.CONDITION, "a condition"),
+    _row("asyncio/locks", r"Barrier\..*", WaitKind.BARRIER, "others to come to a barrier"),
     _row("asyncio/queues", r"\w*Queue\.get", WaitKind.QUEUE_GET, "an item of a queue"),
     _row("asyncio/queues", r"\w*Queue\.put", WaitKind.QUEUE_PUT, "room in a queue"),
     _row("asyncio/streams", r"StreamReader\._wait_for_data", WaitKind.STREAM_READ, "data from a stream"),

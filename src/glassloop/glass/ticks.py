@@ -6,6 +6,7 @@ made.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from glassloop.glass.errors import BadPageError
@@ -35,6 +36,16 @@ class TickClock:
     def length_ns(self, ticks: int) -> int:
         """Return how long so many ticks take."""
         return round(ticks * self.ns_per_tick)
+
+    def all_to_ns(self, counts: Iterable[int]) -> list[int]:
+        """Return ``to_ns`` of each, quicker than one by one."""
+        ticks, ns, rate = self.ticks, self.ns, self.ns_per_tick
+        return [ns + round((count - ticks) * rate) for count in counts]
+
+    def all_lengths_ns(self, counts: Iterable[int]) -> list[int]:
+        """Return ``length_ns`` of each, quicker than one by one."""
+        rate = self.ns_per_tick
+        return [round(count * rate) for count in counts]
 
 
 def read_clock(header: RawHeader, live: RawLive) -> TickClock:

@@ -52,6 +52,7 @@ def pack(history: History) -> dict[str, Any]:
         "length": history.length_ns,
         "records": history.records,
         "lost": history.lost,
+        "cut": history.cut_ns,
         "lanes": [
             {
                 "id": lane.task_id,

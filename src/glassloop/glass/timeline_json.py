@@ -22,6 +22,7 @@ def describe(history: History) -> dict[str, Any]:
         "length_ns": history.end_ns - start_ns,
         "records": history.records,
         "lost_records": history.lost,
+        "missing_before_ns": history.cut_ns,
         "tasks": [_lane(lane, history) for lane in history.lanes],
         "calls": [
             {

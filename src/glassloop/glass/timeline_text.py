@@ -9,7 +9,7 @@ from glassloop.glass.text import duration, shorten
 RUNNING, READY, WAITING = "█", "▒", "░"
 LEGEND = f"{RUNNING} runs  {READY} ready to run  {WAITING} waits"
 _LABEL_WIDTH = 24
-_SUFFIX_WIDTH = 26
+_SUFFIX_WIDTH = 30
 _NARROWEST = 20
 
 
@@ -22,10 +22,10 @@ def draw(history: History, width: int = 100, most_lanes: int = 40) -> Iterator[s
         lanes = [lane for lane in lanes if lane.task_id in chosen]
     labels = [shorten(_label(lane), _LABEL_WIDTH) for lane in lanes]
     label_width = max([8, *(len(label) for label in labels)])
-    columns = max(_NARROWEST, width - label_width - _SUFFIX_WIDTH - 2)
+    suffixes = [shorten(_ends_as(lane, history), _SUFFIX_WIDTH) for lane in lanes]
+    columns = max(_NARROWEST, width - label_width - max([0, *(len(suffix) for suffix in suffixes)]) - 2)
     yield "time →".ljust(label_width) + " " + _scale(history.length_ns, columns)
-    for lane, label in zip(lanes, labels, strict=True):
-        suffix = shorten(_ends_as(lane, history), _SUFFIX_WIDTH)
+    for lane, label, suffix in zip(lanes, labels, suffixes, strict=True):
         yield f"{label:<{label_width}} {''.join(cells(lane, history, columns)).rstrip()} {suffix}".rstrip()
     if len(lanes) < len(history.lanes):
         yield f"and {len(history.lanes) - len(lanes)} more tasks, which ran less"
@@ -68,7 +68,8 @@ def _scale(length_ns: int, columns: int) -> str:
 
 
 def _label(lane: Lane) -> str:
-    return f"{lane.name} {lane.function}" if lane.function and lane.function not in lane.name else lane.name
+    function = lane.function.rpartition(".")[2]  # without its class, or the function around it
+    return f"{lane.name} {function}" if function and function not in lane.name else lane.name
 
 
 def _ends_as(lane: Lane, history: History) -> str:

@@ -3,6 +3,9 @@
 Python's ``site`` module imports this before the program. It takes its own folder out of ``sys.path`` and
 PYTHONPATH, so that the program and its child processes see neither, and then imports the ``sitecustomize``
 that it stood in front of (Debian has one, so do some tools).
+
+What `glassloop run`'s options ask for it finds in GLASSLOOP_RUN, and that goes too. Its function is the first
+that atexit is given, and so the last that atexit calls.
 """
 
 import os
@@ -28,10 +31,39 @@ def make_glassloop_default() -> None:
         from glassloop._policy import make_default
 
         make_default()
+        asked = os.environ.pop("GLASSLOOP_RUN", None)
+        if asked is not None:
+            look_on(asked)
     except Exception as error:  # noqa: BLE001 - whatever it is, the program must not start
         sys.stderr.write(f"glassloop run: glassloop does not work in {sys.executable}: {error!r}\n")
         sys.stderr.flush()
         os._exit(1)  # SystemExit from here would end as a fatal error of the interpreter, with a long dump
+
+
+def look_on(asked: str) -> None:
+    """Do what the options of `glassloop run` ask for, and give the environment back as it was."""
+    import json
+
+    wanted = json.loads(asked)
+    for name, value in wanted["before"].items():  # the recorder has read what it needs
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    if not wanted["shows"]:
+        return
+    import atexit
+
+    from glassloop._core.recorder import listen
+
+    # All of it now: what is imported at the end may make classes by exec(), and then CPython forgets that
+    # Ctrl-C ended the program, and returns 1.
+    from glassloop.cli._at_exit import print_reports
+    from glassloop.glass.onlooker import Onlooker
+
+    onlooker = Onlooker()
+    listen(onlooker)
+    atexit.register(print_reports, onlooker, wanted["shows"])
 
 
 def import_next_sitecustomize() -> None:

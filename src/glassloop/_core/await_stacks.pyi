@@ -1,0 +1,6 @@
+# What Python sees of await_stacks.py.
+import asyncio
+from typing import Any
+
+def answer_of(task: asyncio.Task[Any]) -> bytes: ...
+def answer_of_loop(loop: asyncio.AbstractEventLoop) -> bytes: ...

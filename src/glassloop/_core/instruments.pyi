@@ -1,0 +1,7 @@
+# What Python sees of instruments.py.
+from typing import final
+
+HOOKS: tuple[str, ...]
+
+@final
+class Instruments: ...

@@ -1,0 +1,1 @@
+# What Python sees of watched.py: nothing.
