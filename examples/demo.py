@@ -2,6 +2,7 @@
 
     make demo        or        python examples/demo.py [--at-once 10000] [--requests 30000]
 
+It ends with a look into the loop: the timeline of such downloads, and a task that blocks them, found by name.
 Needs no network but loopback. Each program is an ordinary asyncio program in a process of its own; the only
 difference between the two columns is `python program.py` and `glassloop run program.py`.
 """
@@ -11,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ EXAMPLES = Path(__file__).parent
 PYTHON = [sys.executable]
 GLASSLOOP = [sys.executable, "-m", "glassloop", "run"]
 THREADS_MEASURED = 1000
+LOOKED_INTO = 500  # downloads at once where each step is recorded
+BLOCK_SECONDS = 0.3
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 
@@ -100,6 +104,33 @@ def _sizes(measured: dict[str, float], times: int) -> tuple[str, str]:
     return size(measured["resident_bytes_each"] * times), size(measured["virtual_bytes_each"] * times)
 
 
+def tell(file: str, *words: str) -> str:
+    """Show a command that a person would type, and return what it prints."""
+    print(f"$ glassloop {' '.join(words)}", flush=True)
+    command = [sys.executable, "-m", "glassloop", *(file if word == "FILE" else word for word in words)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode not in (0, 1):  # 1: there is trouble in the loop
+        sys.exit(f"glassloop {words[0]} ended with status {done.returncode}")
+    return done.stdout
+
+
+def look_into_it(at_once: int) -> None:
+    """Download with one task that blocks; show the timeline, and have the recorder name the task's line."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = os.path.join(folder, "record")
+        words = [f"--at-once={at_once}", f"--requests={2 * at_once}", f"--block={BLOCK_SECONDS}", "--json"]
+        print(f"$ glassloop run --record FILE examples/download_10k.py {' '.join(words[:-1])}", flush=True)
+        run([*GLASSLOOP, "--record", file], "download_10k.py", *words)
+        print(tell(file, "trace", "FILE", "--tasks", "14"), end="")
+        found = json.loads(tell(file, "why", "FILE", "--json"))
+    blocks = [block for loop in found["loops"] for block in loop["blocks"] if block["name"] == "clumsy"]
+    if not blocks:
+        sys.exit("the task that blocked the loop was not found")
+    frame = next(frame for frame in blocks[0]["stack"] if frame["file"].endswith("download_10k.py"))
+    place = f"{os.path.relpath(frame['file'])}:{frame['line']}, in {frame['function']}"
+    print(f"task clumsy blocked the loop for {blocks[0]['length_ns'] / 1e6:.0f} ms at {place}")
+
+
 def main(at_once: int, requests: int) -> None:
     start = time.perf_counter()
     words = [f"--at-once={at_once}", f"--requests={requests}", "--json"]
@@ -126,6 +157,9 @@ def main(at_once: int, requests: int) -> None:
     heading("Two tasks that sleep one second each, on glassloop")
     sys.stdout.flush()
     subprocess.run([*GLASSLOOP, str(EXAMPLES / "two_sleeps.py")], check=True)
+
+    heading("A look into the loop: each step recorded, and one task that blocks it on purpose")
+    look_into_it(min(at_once, LOOKED_INTO))
     print(f"\nThe demonstration took {time.perf_counter() - start:.0f} s.")
 
 

@@ -65,7 +65,13 @@ async def show_progress(downloads: Downloads) -> None:
         print(downloads.describe(), file=sys.stderr, flush=True)
 
 
-async def download(sites: list[str], at_once: int, total: int) -> dict[str, object]:
+async def block(after: float, seconds: float) -> None:
+    """Do what a task must not do: keep the loop from all its other work."""
+    await asyncio.sleep(after)
+    time.sleep(seconds)  # noqa: ASYNC251 - on purpose
+
+
+async def download(sites: list[str], at_once: int, total: int, block_seconds: float) -> dict[str, object]:
     """Download ``total`` pages, ``at_once`` at a time; return what happened."""
     urls = (f"{sites[number % len(sites)]}/page/{number % PAGES}" for number in range(total))
     resident_before, processor_before = resident_bytes(), processor_seconds()
@@ -76,6 +82,8 @@ async def download(sites: list[str], at_once: int, total: int) -> dict[str, obje
     ) as session:
         progress = asyncio.create_task(show_progress(downloads))
         async with asyncio.TaskGroup() as group:
+            if block_seconds:
+                group.create_task(block(0.5, block_seconds), name="clumsy")
             for _ in range(at_once):
                 group.create_task(downloads.fetch_one_after_another(session, urls))
         seconds = time.perf_counter() - downloads.start
@@ -107,11 +115,13 @@ def processor_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-async def main(sites: list[str], at_once: int, total: int, wait: float) -> dict[str, object]:
+async def main(
+    sites: list[str], at_once: int, total: int, wait: float, block_seconds: float
+) -> dict[str, object]:
     async with contextlib.AsyncExitStack() as stack:
         if not sites:
             sites = await stack.enter_async_context(local_site(pages=PAGES, wait=wait, addresses=4))
-        return await download(sites, at_once, total)
+        return await download(sites, at_once, total, block_seconds)
 
 
 if __name__ == "__main__":
@@ -121,6 +131,9 @@ if __name__ == "__main__":
     parser.add_argument("--requests", type=int, default=30_000)
     parser.add_argument(
         "--wait", type=float, default=0.5, help="seconds that each page takes at the local site"
+    )
+    parser.add_argument(
+        "--block", type=float, default=0, metavar="SECONDS", help="let one task block the loop, to be found"
     )
     parser.add_argument("--json", action="store_true", help="print what happened as JSON")
     arguments = parser.parse_args()
@@ -132,7 +145,8 @@ if __name__ == "__main__":
             f"request takes one: {at_once:,} at once instead of {arguments.at_once:,}.",
             file=sys.stderr,
         )
-    result = asyncio.run(main(arguments.site, at_once, max(arguments.requests, at_once), arguments.wait))
+    total = max(arguments.requests, at_once)
+    result = asyncio.run(main(arguments.site, at_once, total, arguments.wait, arguments.block))
     print(
         json.dumps(result)
         if arguments.json
