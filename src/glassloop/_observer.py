@@ -1,6 +1,5 @@
 """What the exporters share: the numbers of this process's loops, look after look."""
 
-import gc
 import itertools
 import logging
 import threading
@@ -8,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from glassloop._core import native_status
+from glassloop._core.scheduler import loops
 from glassloop.loop import EventLoop
 from glassloop.metrics import LoopMetrics, NoMetricsError
 
@@ -71,12 +70,7 @@ class Observer:
 
 def all_loops() -> Iterable[EventLoop]:
     """Return the loops of this process, some of which may be closed."""
-    if native_status()[0] == "native":
-        from glassloop._core.native import loops
-
-        return [loop for loop in loops() if isinstance(loop, EventLoop)]
-    # A path that few take keeps no list of its own.
-    return [thing for thing in gc.get_objects() if issubclass(type(thing), EventLoop)]
+    return [loop for loop in loops() if isinstance(loop, EventLoop)]
 
 
 def _never_less(now: LoopMetrics, before: LoopMetrics | None) -> LoopMetrics:

@@ -391,8 +391,8 @@ def test_asyncio_s_own_tasks() -> None:
 
 
 @needs_page
-@needs_own_tasks
-def test_the_child_of_a_fork_has_numbers_of_its_own() -> None:
+@pytest.mark.parametrize("tasks", ["", "stock"])
+def test_the_child_of_a_fork_has_numbers_of_its_own(tasks: str) -> None:
     program = """
         import os
         async def main():
@@ -413,8 +413,7 @@ def test_the_child_of_a_fork_has_numbers_of_its_own() -> None:
             print(loop.metrics().turns >= 50)
         glassloop.run(main())
         """
-    # From Python 3.12 on a fork in a process with threads is warned of.
-    assert run_program(program, PYTHONWARNINGS="ignore") == "none yet\n1\nTrue\n"
+    assert run_program(program, GLASSLOOP_TASKS=tasks) == "none yet\n1\nTrue\n"
 
 
 @needs_page

@@ -93,9 +93,10 @@ def test_a_page_can_neither_grow_nor_shrink() -> None:
 
 
 def test_a_fork_neither_warns_nor_writes_into_the_parent_s_page() -> None:
-    """-W error: Python would warn of a fork in a process with threads, and the watchdog is one."""
+    """Python would warn of a fork in a process with threads, and the watchdog is one."""
     done = run_program("""
-        import asyncio, glassloop
+        import asyncio, glassloop, warnings
+        warnings.simplefilter("always")
         async def child_work():
             await asyncio.sleep(0)
         async def main():

@@ -1,7 +1,6 @@
 """NativeScheduler: the scheduler whose tasks and futures are glassloop's own. They were proven to fit."""
 
 import asyncio
-import os
 import weakref
 from asyncio import futures
 
@@ -23,7 +22,7 @@ from cython.cimports.glassloop._sys.calls import is_exactly, take_exception
 from cython.cimports.libc.stdint import int64_t
 
 from glassloop._core.future import Future
-from glassloop._core.scheduler import Scheduler
+from glassloop._core.scheduler import Scheduler, loops
 from glassloop._core.task import Task
 
 _set_result_unless_cancelled = cython.declare(object, futures._set_result_unless_cancelled)
@@ -33,10 +32,6 @@ _set_result_unless_cancelled = cython.declare(object, futures._set_result_unless
 class NativeScheduler(Scheduler):
     def __cinit__(self) -> None:
         self.unfinished.next = self.unfinished.previous = cython.address(self.unfinished)
-
-    def __init__(self, selector: object = None) -> None:
-        super().__init__(selector)
-        _loops.add(self)
 
     def __dealloc__(self) -> None:
         while self.unfinished.next is not cython.address(self.unfinished):
@@ -183,36 +178,19 @@ def _given(name: object, context: object) -> dict:
     return given
 
 
-_loops = cython.declare(object, weakref.WeakSet())
-
-
-def loops() -> list:
-    """Return the loops of this process, some of which may be closed. Any thread may ask."""
-    # The set itself may grow while it is looked through; what it is made of is copied in one go.
-    return [loop for loop in [reference() for reference in list(_loops.data)] if loop is not None]
-
-
-def _forget_pages() -> None:
-    for loop in list(_loops):
-        loop._forget_page()
-
-
-os.register_at_fork(after_in_child=_forget_pages)
-
-
 class _TasksOfAllLoops(weakref.WeakSet):
     """asyncio's set of tasks (up to 3.13), with those that glassloop's loops keep in lists of their own."""
 
     def __iter__(self) -> object:
         yield from super().__iter__()
-        for loop in list(_loops):
+        for loop in loops():
             yield from loop._unfinished_tasks()
 
     def __len__(self) -> int:
-        return super().__len__() + sum(len(loop._unfinished_tasks()) for loop in list(_loops))
+        return super().__len__() + sum(len(loop._unfinished_tasks()) for loop in loops())
 
     def __contains__(self, task: object) -> bool:
-        return super().__contains__(task) or any(task in loop._unfinished_tasks() for loop in list(_loops))
+        return super().__contains__(task) or any(task in loop._unfinished_tasks() for loop in loops())
 
 
 # From 3.14 on asyncio keeps a list that our tasks join.

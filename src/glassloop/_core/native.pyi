@@ -1,6 +1,5 @@
 # What Python sees of native.py.
 import asyncio
-import selectors
 import sys
 from asyncio import _CoroutineLike
 from contextvars import Context
@@ -10,10 +9,7 @@ from glassloop._core.scheduler import Scheduler
 
 _T = TypeVar("_T")
 
-def loops() -> list[Scheduler]: ...
-
 class NativeScheduler(Scheduler):
-    def __init__(self, selector: selectors.BaseSelector | None = None) -> None: ...
     def create_future(self) -> asyncio.Future[Any]: ...
     # As asyncio's stubs have it: further keywords go to the task, or to the task factory.
     if sys.version_info >= (3, 13):

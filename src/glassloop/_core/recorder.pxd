@@ -21,6 +21,7 @@ cdef class Recorder:
     cdef unsigned long long stacks_answered
     cdef int begin(self, int wake_fd) except -1
     cdef int give_stacks(self, loop) except -1
+    cdef int watch_again(self) noexcept
     cdef int end(self, loop) except -1
     cdef int forget_task(self, uint32_t slot) noexcept
     cdef int name_task(self, uint32_t slot, name) except -1

@@ -46,11 +46,11 @@ from cython.cimports.glassloop._sys.memory import (
     take_block,
     this_thread,
     unmap_page,
+    watch_again,
     watch_begins,
     watch_ends,
     watch_forked,
     watch_pauses,
-    watch_resumes,
 )
 from cython.cimports.glassloop._sys.page import (
     KIND_NAME,
@@ -221,6 +221,13 @@ class Recorder:
             live.stacks_length = self.stacks_length
             self.writer.stacks_given = self.stacks_answered
             live.stacks_given = self.stacks_answered
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def watch_again(self) -> cython.int:
+        """Have the watchdog, which a fork has stopped, look at the loop once more."""
+        watch_again(cython.address(self.writer))
         return 0
 
     @cython.cfunc
@@ -407,6 +414,7 @@ def recorder_open() -> Recorder:
     if _spare:
         recorder = _spare.pop()
         clear_page(recorder)
+        begin_clock(recorder)
         return recorder
     recorder = Recorder()
     if not map_new_page(recorder):
@@ -538,6 +546,16 @@ def clear_page(recorder: Recorder) -> cython.int:
 
 
 @cython.cfunc
+@cython.exceptval(check=False)
+def begin_clock(recorder: Recorder) -> cython.int:
+    """The page begins now."""
+    header: cython.pointer(Header) = cython.cast(cython.pointer(Header), recorder.writer.base)
+    header.start_ticks = ticks()
+    header.start_ns = monotonic_ns()
+    return 0
+
+
+@cython.cfunc
 @cython.exceptval(-1)
 def ticks_per_us() -> cython.double:
     """Of the processor's counter, measured over at least two milliseconds."""
@@ -573,8 +591,7 @@ def fill_header(recorder: Recorder) -> cython.int:
     header.thread_id = threading.get_native_id()
     header.flags = 1
     header.page_size = recorder.writer.size
-    header.start_ticks = ticks()
-    header.start_ns = monotonic_ns()
+    begin_clock(recorder)
     header.start_realtime_ns = realtime_ns()
     rate: cython.double = ticks_per_us()
     header.ticks_per_us = rate
@@ -718,8 +735,4 @@ def _before_fork() -> None:
     watch_pauses()
 
 
-def _after_fork_here() -> None:
-    watch_resumes()
-
-
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_here, after_in_child=_after_fork)
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

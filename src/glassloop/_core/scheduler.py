@@ -9,7 +9,9 @@ makes safe: nothing here lets go of the GIL between a look and the act that foll
 """
 
 import asyncio
+import os
 import sys
+import weakref
 from asyncio import base_events, format_helpers
 from math import inf
 from types import FunctionType
@@ -85,6 +87,7 @@ EMPTY_POLLS_BEFORE_SKIPPING = cython.declare(cython.uint, 64)
 POLL_INTERVAL_TICKS = cython.declare(uint64_t, ticks_per_20_us())
 # Methods that the scheduler does not call where they are its own: it looks for others once, not at each use.
 _MAY_BE_OVERRIDDEN = cython.declare(frozenset, frozenset({"time", "call_at", "call_soon"}))
+_loops = cython.declare(object, weakref.WeakSet())
 # A function of the interpreter's, not a compiled one: see Scheduler.step_aside.
 interpreted = cython.declare(object, FunctionType(compile("None", "<glassloop>", "eval"), {}))
 
@@ -101,6 +104,10 @@ class Scheduler:
         self.address_hash = cython.cast(
             cython.Py_hash_t, cython.cast(uintptr_t, cython.cast(cython.pointer(PyObject), self)) >> 4
         )
+
+    def __init__(self, selector: object = None) -> None:
+        super().__init__(selector)
+        _loops.add(self)
 
     def __hash__(self) -> cython.Py_hash_t:
         # asyncio looks the current task up by the loop: written only now that somebody asks. See current.py.
@@ -186,6 +193,8 @@ class Scheduler:
         """Ask the kernel what has events. Waits only if nothing is ready."""
         # Said before the look at the ready queue: whoever makes something ready from now on will wake us.
         self.polling = True
+        if self.writer is not cython.NULL and self.writer.unwatched:
+            self.recorder.watch_again()
         if ready_count(self.ready) != 0 or self._stopping:
             if not self.poll_may_wait_its_turn():
                 self.harvest(0.0)
@@ -756,3 +765,17 @@ def describe(running: object) -> str:
     if isinstance(owner, asyncio.Task):
         return repr(owner)
     return str(running)
+
+
+def loops() -> list:
+    """Return the loops of this process, some of which may be closed. Any thread may ask."""
+    # The set itself may grow while it is looked through; what it is made of is copied in one go.
+    return [loop for loop in [reference() for reference in list(_loops.data)] if loop is not None]
+
+
+def _forget_pages() -> None:
+    for loop in loops():
+        loop._forget_page()
+
+
+os.register_at_fork(after_in_child=_forget_pages)

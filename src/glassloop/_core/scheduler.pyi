@@ -13,12 +13,15 @@ from glassloop._core.timers import TimerHandle
 
 _Ts = TypeVarTuple("_Ts")
 
+def loops() -> list[Scheduler]: ...
+
 class Scheduler:
     _closed: bool
     _stopping: bool
     _debug: bool
     _task_factory: _TaskFactory | None
     _current_handle: asyncio.Handle | asyncio.Task[Any] | IOSource | None
+    def __init__(self, selector: selectors.BaseSelector | None = None) -> None: ...
     def __hash__(self) -> int: ...
     def time(self) -> float: ...
     def call_soon(

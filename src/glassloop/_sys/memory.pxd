@@ -52,7 +52,7 @@ cdef extern from "watchdog.h":
     void watch_begins "glassloop_watch_begins"(void *writer) noexcept
     void watch_ends "glassloop_watch_ends"(void *writer) noexcept
     void watch_pauses "glassloop_watch_pauses"() noexcept
-    void watch_resumes "glassloop_watch_resumes"() noexcept
+    void watch_again "glassloop_watch_again"(void *writer) noexcept
     void take_block "glassloop_take_block"(void *writer, void *to) noexcept
     void watch_forked "glassloop_watch_forked"() noexcept
     uint32_t look_every_ms "glassloop_look_every_ms"

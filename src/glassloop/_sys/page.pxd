@@ -52,7 +52,7 @@ cdef extern from "page_writer.h":
         uint64_t *histograms
         void *records
         void *thread
-        int blocked, full, wake_fd
+        int blocked, full, wake_fd, unwatched
     ctypedef struct Outer "GlassloopOuter":
         pass
     enum:

@@ -35,6 +35,7 @@ typedef struct {
     uint32_t slots_reserved;  /* slots that have memory: of a file not all, see glassloop_reserve_slots */
     PyThreadState *thread;    /* that runs the loop, or NULL */
     int wake_fd;              /* an eventfd that ends the loop's wait, or -1 */
+    int unwatched;            /* the watchdog was stopped for a fork */
     int full;                 /* each step is timed and recorded */
     volatile int blocked;     /* the watchdog has written a block for the step that runs */
     uint64_t slow_ticks;

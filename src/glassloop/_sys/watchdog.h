@@ -22,7 +22,7 @@
 static pthread_mutex_t glassloop_watch_lock = PTHREAD_MUTEX_INITIALIZER;
 static GlassloopWriter *glassloop_watched[GLASSLOOP_MAX_LOOPS]; /* running loops; under the lock */
 static int glassloop_watched_count;
-static int glassloop_watching; /* the thread is there, or was stopped for a fork; under the lock */
+static int glassloop_watching; /* the thread is there; under the lock */
 static int glassloop_stopping; /* it is to end */
 static pthread_t glassloop_watch_thread;
 static pthread_cond_t glassloop_watch_wake;
@@ -150,6 +150,7 @@ static void glassloop_start_watching(void) {
 /* Watch a loop that begins to run. */
 static void glassloop_watch_begins(GlassloopWriter *writer) {
     pthread_mutex_lock(&glassloop_watch_lock);
+    writer->unwatched = 0;
     writer->looked_ticks = writer->seen_ticks = glassloop_ticks();
     if (glassloop_watched_count < GLASSLOOP_MAX_LOOPS) glassloop_watched[glassloop_watched_count++] = writer;
     if (!glassloop_watching) glassloop_start_watching();
@@ -165,14 +166,20 @@ static void glassloop_watch_pauses(void) {
     if (watching) pthread_cond_signal(&glassloop_watch_wake);
     pthread_mutex_unlock(&glassloop_watch_lock);
     if (watching) pthread_join(glassloop_watch_thread, NULL);
+    pthread_mutex_lock(&glassloop_watch_lock);
+    glassloop_watching = 0;
+    for (int i = 0; i < glassloop_watched_count; i++) glassloop_watched[i]->unwatched = 1;
+    pthread_mutex_unlock(&glassloop_watch_lock);
     /* The kernel counts it for some microseconds longer. */
     for (int i = 0; watching && i < 10000 && syscall(SYS_tgkill, getpid(), glassloop_watch_id, 0) == 0; i++) sched_yield();
 }
 
-/* After it, in the parent. */
-static void glassloop_watch_resumes(void) {
+/* After it, in the parent: when a loop polls next, for Python may count the threads once more before. */
+static void glassloop_watch_again(GlassloopWriter *writer) {
     pthread_mutex_lock(&glassloop_watch_lock);
-    if (glassloop_watching && glassloop_stopping) glassloop_start_watching();
+    writer->unwatched = 0;
+    writer->looked_ticks = writer->seen_ticks = glassloop_ticks();
+    if (!glassloop_watching) glassloop_start_watching();
     pthread_mutex_unlock(&glassloop_watch_lock);
 }
 
