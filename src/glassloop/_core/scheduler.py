@@ -13,7 +13,6 @@ import os
 import sys
 import weakref
 from asyncio import base_events, format_helpers
-from math import inf
 from types import FunctionType
 
 import _asyncio
@@ -70,6 +69,7 @@ from cython.cimports.glassloop._sys.page import (
     wait_begins,
     wait_ended,
 )
+from cython.cimports.libc.math import INFINITY
 from cython.cimports.libc.stdint import uint64_t, uintptr_t
 
 from glassloop._core.clock import Clock, MethodClock
@@ -217,7 +217,7 @@ class Scheduler:
     @cython.exceptval(-1, check=False)
     def harvest(self, timeout: cython.double) -> cython.int:
         before: cython.size_t = ready_count(self.ready)
-        told: cython.double = inf if timeout < 0 else timeout
+        told: cython.double = INFINITY if timeout < 0 else timeout
         if self.instruments is not None:
             self.instruments.tell(self, BEFORE_IO_WAIT, told)
             if ready_count(self.ready) != before:
