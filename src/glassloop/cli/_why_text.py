@@ -128,13 +128,15 @@ def _quantiles(snapshot: Snapshot, histogram: Histogram) -> str:
 def _waits(diagnosis: Diagnosis, groups: list[WaitGroup], style: Style, *, everything: bool) -> Iterator[str]:
     yield style.strong("waiting, the longest first")
     shown = groups if everything else groups[:_MOST_GROUPS]
+    tasks = diagnosis.snapshot.by_id()
     for group in shown:
         first = group.tasks[0]
         who = first.name if len(group.tasks) == 1 else f"{len(group.tasks)} tasks"
         place = _place(diagnosis, first) or group.place
         what = f"{who}{' in ' + place if place else ''}"
         since = f"{duration(first.state_ns):>11}"
-        yield f"  {since}  {shorten(what, _WIDTH - 50)} for {shorten(_what(diagnosis, first, group), 70)}"
+        awaited = _what(diagnosis, first, group, tasks)
+        yield f"  {since}  {shorten(what, _WIDTH - 50)} for {shorten(awaited, 70)}"
     if len(shown) < len(groups):
         yield style.dim(f"  {'':>11}  and {len(groups) - len(shown)} more places: --all shows them")
 
@@ -145,9 +147,11 @@ def _place(diagnosis: Diagnosis, task: TaskView) -> str:
     return f"{frame.file.rpartition('/')[2]}:{frame.line} {frame.function}" if frame is not None else ""
 
 
-def _what(diagnosis: Diagnosis, task: TaskView, group: WaitGroup) -> str:
+def _what(diagnosis: Diagnosis, task: TaskView, group: WaitGroup, tasks: dict[int, TaskView]) -> str:
     if len(group.tasks) > 1 or task.reason is None:
         return group.text
+    if (awaited := tasks.get(task.awaited_id)) is not None:
+        return f"task {awaited.label}"
     subject = diagnosis.told(task).subject
     return f"{task.reason.text}: {subject}" if subject else task.reason.text
 
