@@ -117,6 +117,42 @@ def test_a_fork_neither_warns_nor_writes_into_the_parent_s_page() -> None:
 
 
 @needs_own_tasks
+def test_a_name_does_not_outlast_its_task() -> None:
+    """Neither in a page that the next loop takes over, nor in a slot that the next task gets."""
+    done = run_program("""
+        import asyncio, glassloop
+        from glassloop.glass.finder import find_pages
+        from glassloop.glass.reader import take_snapshot
+        def names():
+            found, = find_pages(os.getpid())
+            with found as page:
+                return sorted(task.name.rstrip("0123456789") for task in take_snapshot(page).tasks)
+        def begin(loop, name):
+            task = loop.create_task(asyncio.sleep(3600), name=name)
+            task._log_destroy_pending = False
+            loop.call_soon(loop.stop)
+            loop.run_forever()
+            return task
+        first = glassloop.new_event_loop()
+        left = begin(first, "Ada")
+        print(names())
+        first.close()
+        second = glassloop.new_event_loop()
+        renamed = begin(second, None)
+        print(names())
+        renamed.set_name("Grace")
+        print(names())
+        renamed.cancel()
+        second.call_soon(second.stop)
+        second.run_forever()
+        begin(second, None)
+        print(names())
+        second.close()
+    """)
+    assert (done.stdout, done.stderr) == ("['Ada']\n['Task-']\n['Grace']\n['Task-']\n", "")
+
+
+@needs_own_tasks
 @pytest.mark.parametrize("blocking", ["time.sleep(0.4)", "re.match('(a+)+$', 'a' * 25 + 'b')"])
 def test_a_block_is_logged_with_the_line_that_blocks(blocking: str) -> None:
     done = run_program(

@@ -137,7 +137,7 @@ class NativeScheduler(Scheduler):
 def leave_page(scheduler: NativeScheduler) -> cython.int:
     tail: cython.pointer(TaskTail) = scheduler.unfinished.next
     while tail is not cython.address(scheduler.unfinished):
-        tail.slot = 0
+        tail.slot = tail.named = 0
         tail.writer = cython.NULL
         tail = tail.next
     return 0

@@ -10,6 +10,7 @@ cdef class Recorder:
     cdef PyObject **codes       # a hash table of code objects (owned) ...
     cdef uint32_t *code_sites   # ... and their sites
     cdef dict offsets           # where a string lies
+    cdef bint any_named         # since the page was new
     cdef uint32_t names_size    # bytes of the strings that are names of tasks
     cdef uint32_t sites, strings  # how much of either is used: the page says so too, but is not believed
     cdef object __weakref__
@@ -23,7 +24,7 @@ cdef class Recorder:
     cdef int give_stacks(self, loop) except -1
     cdef int watch_again(self) noexcept
     cdef int end(self, loop) except -1
-    cdef int forget_task(self, uint32_t slot) noexcept
+    cdef int record_name(self, uint32_t slot, bint named) noexcept
     cdef int name_task(self, uint32_t slot, name) except -1
 
 

@@ -66,7 +66,6 @@ from cython.cimports.glassloop._sys.page import (
     Slot,
     Writer,
     add_record,
-    task_gone,
 )
 from cython.cimports.libc.stdint import int64_t, uint32_t, uint64_t, uintptr_t
 from cython.cimports.libc.string import memcpy, memset
@@ -168,7 +167,9 @@ class Recorder:
             return 0
         if of_task:
             if is_maker(codes[0]):
-                count = running_codes(codes, 4)
+                count = running_codes(codes, 2)  # mostly the next one is it
+                if count == 2 and is_maker(codes[1]):
+                    count = running_codes(codes, 4)
                 while i < count - 1 and is_maker(codes[i]):
                     i += 1
         elif is_general(codes[0]):
@@ -250,44 +251,34 @@ class Recorder:
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def forget_task(self, slot: uint32_t) -> cython.int:
-        name: cython.pointer(cython.char) = self.writer.base + NAMES_OFFSET + slot * NAME_SIZE
-        if self.writer.full:
-            record_name(self, slot, name)
-        if name[0] != 0:
-            memset(name, 0, NAME_SIZE)
-        task_gone(cython.address(self.writer), slot)
+    def record_name(self, slot: uint32_t, named: cython.bint) -> cython.int:
+        """The task ends, and its slot is for the next: who reads the records later is to know what it was."""
+        task: cython.pointer(Slot) = self.writer.tasks + slot
+        subject: uint64_t = 0
+        if named and self.names_size < NAMES_SIZE:
+            name: cython.p_char = self.writer.base + NAMES_OFFSET + slot * NAME_SIZE
+            before: uint32_t = self.strings
+            try:
+                subject = offset_of(self, name[:NAME_SIZE].split(b"\0", 1)[0].decode("utf-8", "replace"))
+            except Exception:
+                return 0  # no memory: the record goes without
+            self.names_size += self.strings - before
+        subject |= task.parent << 32
+        add_record(
+            cython.address(self.writer), task.created_ticks, KIND_NAME, task.coroutine, task.id, subject
+        )
         return 0
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
     def name_task(self, slot: uint32_t, name: object) -> cython.int:
+        self.any_named = True
         put_text(
             self.writer.base + NAMES_OFFSET + slot * NAME_SIZE,
             NAME_SIZE,
             str(name).encode("utf-8", "replace"),
         )
         return 0
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def record_name(recorder: Recorder, slot: uint32_t, name: cython.p_char) -> cython.int:
-    """The task ends, and its slot is for the next: who reads the records later is to know what it was."""
-    task: cython.pointer(Slot) = recorder.writer.tasks + slot
-    subject: uint64_t = 0
-    if name[0] != 0 and recorder.names_size < NAMES_SIZE:
-        before: uint32_t = recorder.strings
-        try:
-            subject = offset_of(recorder, name[:NAME_SIZE].split(b"\0", 1)[0].decode("utf-8", "replace"))
-        except Exception:
-            return 0  # no memory: the record goes without
-        recorder.names_size += recorder.strings - before
-    subject |= task.parent << 32
-    add_record(
-        cython.address(recorder.writer), task.created_ticks, KIND_NAME, task.coroutine, task.id, subject
-    )
-    return 0
 
 
 @cython.cfunc
@@ -529,6 +520,9 @@ def clear_page(recorder: Recorder) -> cython.int:
     memset(writer.live, 0, 4096)
     memset(writer.histograms, 0, 3 * BUCKETS * 8)
     memset(writer.tasks, 0, writer.used_slots * cython.sizeof(Slot))
+    if recorder.any_named:
+        memset(writer.base + NAMES_OFFSET, 0, writer.used_slots * NAME_SIZE)
+        recorder.any_named = False
     writer.live.sites = recorder.sites
     writer.live.strings = recorder.strings
     writer.stacks_given = 0

@@ -49,6 +49,7 @@ from cython.cimports.glassloop._sys.asyncio_types import (
     coro_throw,
     set_task_slots,
     step_wrapper_task,
+    tail_leave_page,
     tail_link,
     tail_of,
 )
@@ -75,6 +76,7 @@ from cython.cimports.glassloop._sys.page import (
     Writer,
     step_begins,
     step_ended,
+    step_finished,
     step_yielded,
     task_made,
 )
@@ -144,6 +146,7 @@ class Task(StockTask):
         if self.tail.slot != 0 and fields.loop is not cython.NULL:
             loop: Scheduler = cython.cast(Scheduler, fields.loop)
             if loop.recorder is not None:
+                self.tail.named = True
                 loop.recorder.name_task(self.tail.slot, value)
 
     @property
@@ -259,6 +262,7 @@ def show_task(loop: Scheduler, task: cython.pointer(PyObject)) -> cython.int:
     if tail.slot != 0:
         tail.writer = loop.writer
         if fields.name is not cython.NULL and isinstance(cython.cast(object, fields.name), str):
+            tail.named = True
             loop.recorder.name_task(tail.slot, cython.cast(object, fields.name))
     return 0
 
@@ -284,11 +288,13 @@ def record_end(loop: Scheduler, task: cython.pointer(PyObject), outer: cython.po
         else:
             awaited = AWAITED_OTHER
             site = loop.recorder.site_of_type(cython.cast(object, waiter))
-    step_ended(loop.writer, outer, tail.run_state, tail.cause, awaited, subject, site, deadline_ns)
     if tail.run_state == DONE and tail.slot != 0:
-        loop.recorder.forget_task(tail.slot)
-        tail.slot = 0
-        tail.writer = cython.NULL
+        step_finished(loop.writer, outer, tail.run_state, tail.cause)
+        if loop.writer.full:
+            loop.recorder.record_name(tail.slot, tail.named)
+        tail_leave_page(tail)
+    else:
+        step_ended(loop.writer, outer, tail.run_state, tail.cause, awaited, subject, site, deadline_ns)
     if loop.writer.blocked:
         report_block(loop.recorder, loop.slow_callback_duration)
     return 0

@@ -79,6 +79,7 @@ typedef struct GlassloopTaskTail {
     size_t *reserved; /* the loop's count of slots kept in its ready queue: one is this task's while it is linked */
     uint64_t id;
     uint8_t run_state, cause;
+    uint8_t named;           /* the page has its name */
     uint32_t slot;           /* in the page of `writer`; 0: none */
     GlassloopWriter *writer; /* the loop's */
 } GlassloopTaskTail;
@@ -117,6 +118,10 @@ static inline void glassloop_unlink(GlassloopTaskTail *tail) {
 /* Give back the task's slot in its loop's page. */
 static inline void glassloop_leave_page(GlassloopTaskTail *tail) {
     if (tail->slot != 0) {
+        if (tail->named) { /* to look at it would make the kernel find memory for it */
+            memset(tail->writer->base + GLASSLOOP_NAMES_OFFSET + (size_t)tail->slot * GLASSLOOP_NAME_SIZE, 0, GLASSLOOP_NAME_SIZE);
+            tail->named = 0;
+        }
         glassloop_task_gone(tail->writer, tail->slot);
         tail->slot = 0;
         tail->writer = NULL;

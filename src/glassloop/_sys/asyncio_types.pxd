@@ -48,6 +48,7 @@ cdef extern from "asyncio_layout.h":
         uint64_t id
         uint8_t run_state
         uint8_t cause
+        uint8_t named
         uint32_t slot
         Writer *writer
 

@@ -78,6 +78,7 @@ cdef extern from "page_writer.h":
         Writer *writer, Outer *outer, uint8_t state, uint8_t cause, uint8_t awaited, uint64_t subject, uint32_t site,
         int64_t deadline_ns
     ) noexcept
+    void step_finished "glassloop_step_finished"(Writer *writer, Outer *outer, uint32_t state, uint32_t cause) noexcept
     void step_yielded "glassloop_step_yielded"(Writer *writer, Outer *outer, uint32_t cause) noexcept
     void call_begins "glassloop_call_begins"(Writer *writer, uint32_t kind, uint32_t fd_plus_1) noexcept
     void call_entered "glassloop_call_entered"(Writer *writer) noexcept

@@ -226,6 +226,12 @@ static inline void glassloop_step_ended(GlassloopWriter *writer, GlassloopOuter 
     glassloop_step_left(writer, outer);
 }
 
+/* The same for the end of the task: its slot is about to be given back. */
+static inline void glassloop_step_finished(GlassloopWriter *writer, GlassloopOuter *outer, uint32_t state, uint32_t cause) {
+    glassloop_time_step(writer, state | cause << 8, 0);
+    glassloop_step_left(writer, outer);
+}
+
 /* The same for the commonest end, kept short: the task gave way with a bare yield, and awaits nothing. */
 static inline void glassloop_step_yielded(GlassloopWriter *writer, GlassloopOuter *outer, uint32_t cause) {
     uint32_t what = cause << 8 | (uint32_t)GLASSLOOP_RUNNING_TASK << 24;
