@@ -12,6 +12,8 @@ import pytest
 import glassloop
 from glassloop._core.handle import Handle
 
+from .allocation import run_turn
+
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="default")
 
 
@@ -26,12 +28,6 @@ def loop(errors: list[dict[str, Any]]) -> Iterator[glassloop.EventLoop]:
     loop.set_exception_handler(lambda _loop, context: errors.append(context))
     yield loop
     loop.close()
-
-
-def run_turn(loop: asyncio.AbstractEventLoop) -> None:
-    """Let the loop turn once."""
-    loop.stop()
-    loop.run_forever()
 
 
 def test_it_calls_with_its_arguments_in_its_context(loop: glassloop.EventLoop) -> None:

@@ -15,6 +15,8 @@ import glassloop
 from glassloop._core.handle import Handle
 from glassloop._core.ready import ReadyQueue
 
+from .allocation import run_turn
+
 CAPACITY = 64  # of a new ring
 
 
@@ -23,12 +25,6 @@ def loop() -> Iterator[glassloop.EventLoop]:
     loop = glassloop.EventLoop()
     yield loop
     loop.close()
-
-
-def run_turn(loop: glassloop.EventLoop) -> None:
-    """Let the loop turn once."""
-    loop.stop()
-    loop.run_forever()
 
 
 @pytest.mark.parametrize("count", [0, 1, CAPACITY - 1, CAPACITY, CAPACITY + 1, 1000])

@@ -10,6 +10,8 @@ import pytest
 import glassloop
 from glassloop._core import native_status
 
+from .allocation import run_turn
+
 pytestmark = pytest.mark.skipif(
     native_status()[0] != "native", reason="asyncio's own tasks, which this run uses, have no such state"
 )
@@ -21,12 +23,6 @@ def loop(request: pytest.FixtureRequest) -> Iterator[glassloop.EventLoop]:
     loop.set_debug(request.param)
     yield loop
     loop.close()
-
-
-def run_turn(loop: asyncio.AbstractEventLoop) -> None:
-    """Let the loop turn once."""
-    loop.stop()
-    loop.run_forever()
 
 
 def state(task: Any) -> tuple[str, str]:

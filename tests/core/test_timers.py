@@ -1,6 +1,5 @@
 """TimerHeap and TimerHandle: deadline order, ties in the order of making, cancelled timers gone at once."""
 
-import asyncio
 import gc
 import math
 import random
@@ -14,6 +13,8 @@ from hypothesis import strategies as st
 
 import glassloop
 from glassloop._core.timers import TimerHandle, TimerHeap
+
+from .allocation import run_turn
 
 
 class FixedTimeLoop(glassloop.EventLoop):
@@ -30,12 +31,6 @@ def loop() -> Iterator[FixedTimeLoop]:
     loop = FixedTimeLoop()
     yield loop
     loop.close()
-
-
-def run_turn(loop: asyncio.AbstractEventLoop) -> None:
-    """Let the loop turn once."""
-    loop.stop()
-    loop.run_forever()
 
 
 operations = st.lists(

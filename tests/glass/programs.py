@@ -94,3 +94,21 @@ def waits_as(name: str, kind: WaitKind) -> Callable[[Snapshot], bool]:
         )
 
     return holds
+
+
+def start_ring(start: Start) -> Program:
+    """Start a program of two tasks, one and two, that await each other, and wait until they do."""
+    program = start(
+        """
+        tasks = []
+        tasks.append(asyncio.create_task(wait_for(tasks, 1), name="one"))
+        tasks.append(asyncio.create_task(wait_for(tasks, 0), name="two"))
+        ready()
+        await asyncio.sleep(60)
+        """,
+        "async def wait_for(tasks, number):\n    await asyncio.sleep(0)\n    await tasks[number]\n",
+    )
+    program.look_until(
+        lambda look: waits_as("one", WaitKind.TASK)(look) and waits_as("two", WaitKind.TASK)(look)
+    )
+    return program

@@ -14,6 +14,9 @@ from glassloop.glass.page import Page
 TICKS_PER_US = 1000.0  # a tick is a nanosecond
 START_TICKS = 5_000_000_000
 START_NS = 1_000_000_000_000
+MS = 1_000_000
+# The name of a function that would be a script if a web page took it for one.
+EVIL = "</script><script>document.title='pwned'</script>"
 
 MakePage = Callable[..., "SyntheticPage"]
 
@@ -176,3 +179,20 @@ class SyntheticPage:
     def open(self) -> Page:
         """The page as a file whose writer is gone: its time stands still at the last thing it tells."""
         return Page(os.dup(self.fd), "synthetic")
+
+
+def two_tasks(page: SyntheticPage) -> None:
+    """One second: the second task is woken by a descriptor and wakes the first, which ends."""
+    lock = page.asyncio_site("locks", "Lock.acquire")
+    read = page.asyncio_site("streams", "StreamReader._wait_for_data")
+    work = page.add_site(EVIL, "/app/main.py", 3)
+    page.set_task(1, 1, name="first", state=State.DONE, coroutine=work, since_ticks=page.at(900))
+    page.set_task(2, 2, name="second", site=read, awaited=1, since_ticks=page.at(410))
+    page.step(1, 0, 10, State.WAITING, lock)
+    page.step(2, 10, 10, State.WAITING, read)
+    page.wake(2, 400.5, Running.SOURCE, 8)
+    page.call(400, 1, fd=7)
+    page.wake(1, 405, Running.TASK, 2)
+    page.step(2, 401, 9, State.WAITING, read)
+    page.step(1, 800, 100, State.DONE)
+    page.set_live(phase=Phase.POLLING, now_ticks=page.at(1000), now_ns=START_NS + 1000 * MS)

@@ -15,7 +15,7 @@ from glassloop.glass.reasons import WaitKind
 from glassloop.glass.recording import record
 from glassloop.glass.stacks import ask_for_stacks
 
-from .programs import PATIENCE_S, Start, named, waits_as
+from .programs import PATIENCE_S, Start, named, start_ring, waits_as
 
 
 @pytest.mark.parametrize(
@@ -68,19 +68,7 @@ def test_a_long_turn_of_short_steps_is_not_stuck(start: Start) -> None:
 
 
 def test_tasks_that_await_each_other(start: Start) -> None:
-    program = start(
-        """
-        tasks = []
-        tasks.append(asyncio.create_task(wait_for(tasks, 1), name="one"))
-        tasks.append(asyncio.create_task(wait_for(tasks, 0), name="two"))
-        ready()
-        await asyncio.sleep(60)
-        """,
-        "async def wait_for(tasks, number):\n    await asyncio.sleep(0)\n    await tasks[number]\n",
-    )
-    program.look_until(
-        lambda look: waits_as("one", WaitKind.TASK)(look) and waits_as("two", WaitKind.TASK)(look)
-    )
+    program = start_ring(start)
     status, text = program.command("why", str(program.pid))
     assert status == 1 and "wait cycle" in text and "one (wait_for)" in text and "two (wait_for)" in text
 

@@ -7,17 +7,15 @@ from pathlib import Path
 import pytest
 
 from glassloop.glass.history import History, build_history
-from glassloop.glass.layout import Phase, Running, State
+from glassloop.glass.layout import Running, State
 from glassloop.glass.recording import read_ring
 from glassloop.glass.timeline_html import to_html
 
 from .browser import CHROMIUM, Browser
-from .support import START_NS, MakePage, SyntheticPage
+from .support import EVIL, MS, MakePage, SyntheticPage, two_tasks
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
 
-MS = 1_000_000
-EVIL = "</script><script>document.title='pwned'</script>"
 # In the page: the first lane's row, after that of callbacks, and how high a row is.
 TOP, ROW, LABELS = 26, 22, 210
 
@@ -31,21 +29,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture
 def small(synthetic: SyntheticPage, browser: Browser, tmp_path: Path) -> Browser:
     """Two tasks in one second: the second is woken by a descriptor and wakes the first, which ends."""
-    page = synthetic
-    lock = page.asyncio_site("locks", "Lock.acquire")
-    read = page.asyncio_site("streams", "StreamReader._wait_for_data")
-    work = page.add_site(EVIL, "/app/main.py", 3)
-    page.set_task(1, 1, name="first", state=State.DONE, coroutine=work, since_ticks=page.at(900))
-    page.set_task(2, 2, name="second", site=read, awaited=1, since_ticks=page.at(410))
-    page.step(1, 0, 10, State.WAITING, lock)
-    page.step(2, 10, 10, State.WAITING, read)
-    page.wake(2, 400.5, Running.SOURCE, 8)
-    page.call(400, 1, fd=7)
-    page.wake(1, 405, Running.TASK, 2)
-    page.step(2, 401, 9, State.WAITING, read)
-    page.step(1, 800, 100, State.DONE)
-    page.set_live(phase=Phase.POLLING, now_ticks=page.at(1000), now_ns=START_NS + 1000 * MS)
-    return open_page(browser, page, tmp_path)
+    two_tasks(synthetic)
+    return open_page(browser, synthetic, tmp_path)
 
 
 def open_page(browser: Browser, page: SyntheticPage, folder: Path, fragment: str = "") -> Browser:

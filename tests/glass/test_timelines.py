@@ -9,34 +9,19 @@ from typing import Any
 import pytest
 
 from glassloop.glass.history import History, build_history
-from glassloop.glass.layout import Phase, Running, State
+from glassloop.glass.layout import State
 from glassloop.glass.recording import read_ring
 from glassloop.glass.timeline_html import to_html
 from glassloop.glass.timeline_json import describe, to_json
 from glassloop.glass.timeline_perfetto import to_perfetto, varint
 from glassloop.glass.timeline_text import LEGEND, draw
 
-from .support import START_NS, MakePage, SyntheticPage
-
-MS = 1_000_000
-EVIL = "</script><script>document.title='pwned'</script>"
+from .support import EVIL, MS, START_NS, MakePage, SyntheticPage, two_tasks
 
 
 def story(page: SyntheticPage) -> History:
     """Two tasks: the second is woken by a descriptor and wakes the first, which ends."""
-    lock = page.asyncio_site("locks", "Lock.acquire")
-    read = page.asyncio_site("streams", "StreamReader._wait_for_data")
-    work = page.add_site(EVIL, "/app/main.py", 3)
-    page.set_task(1, 1, name="first", state=State.DONE, coroutine=work, since_ticks=page.at(900))
-    page.set_task(2, 2, name="second", site=read, awaited=1, since_ticks=page.at(410))
-    page.step(1, 0, 10, State.WAITING, lock)
-    page.step(2, 10, 10, State.WAITING, read)
-    page.wake(2, 400.5, Running.SOURCE, 8)
-    page.call(400, 1, fd=7)
-    page.wake(1, 405, Running.TASK, 2)
-    page.step(2, 401, 9, State.WAITING, read)
-    page.step(1, 800, 100, State.DONE)
-    page.set_live(phase=Phase.POLLING, now_ticks=page.at(1000), now_ns=START_NS + 1000 * MS)
+    two_tasks(page)
     with page.open() as opened:
         return build_history(read_ring(opened))
 

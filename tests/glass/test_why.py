@@ -11,7 +11,7 @@ from glassloop.glass.layout import State
 from glassloop.glass.model import Snapshot
 from glassloop.glass.reasons import WaitKind
 
-from .programs import Program, Start, named, waits_as
+from .programs import Program, Start, named, start_ring, waits_as
 
 TAKE = """
 async def take(first, second):
@@ -125,19 +125,7 @@ def test_a_lock_that_is_taken_twice(start: Start) -> None:
 
 
 def test_tasks_that_wait_for_each_other(start: Start) -> None:
-    program = start(
-        """
-        tasks = []
-        tasks.append(asyncio.create_task(wait_for(tasks, 1), name="one"))
-        tasks.append(asyncio.create_task(wait_for(tasks, 0), name="two"))
-        ready()
-        await asyncio.sleep(60)
-        """,
-        "async def wait_for(tasks, number):\n    await asyncio.sleep(0)\n    await tasks[number]\n",
-    )
-    program.look_until(
-        lambda look: waits_as("one", WaitKind.TASK)(look) and waits_as("two", WaitKind.TASK)(look)
-    )
+    program = start_ring(start)
     status, loop = why(program)
     assert status == 1
     assert (
