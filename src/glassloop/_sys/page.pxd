@@ -71,7 +71,6 @@ cdef extern from "page_writer.h":
     void add_record "glassloop_record"(
         Writer *writer, uint64_t ticks, uint32_t what, uint64_t duration, uint64_t task, uint64_t subject
     ) noexcept
-    void task_gone "glassloop_task_gone"(Writer *writer, uint32_t slot) noexcept
     void task_woken "glassloop_task_woken"(Writer *writer, uint32_t slot, uint8_t cause) noexcept
     void step_begins "glassloop_step_begins"(Writer *writer, Outer *outer, uint64_t id, uint32_t slot) noexcept
     void step_ended "glassloop_step_ended"(
