@@ -78,6 +78,21 @@ def future_wake_waiters(future: cython.pointer(PyObject)) -> cython.int:
     callback: cython.pointer(PyObject) = fields.callback0
     context: cython.pointer(PyObject) = fields.context0
     i: cython.Py_ssize_t
+    if fields.callbacks is cython.NULL:
+        if callback is cython.NULL:
+            return 0
+        if (
+            is_exactly(callback, task_type)
+            and not cython.cast(Scheduler, loop).call_soon_overridden
+            and not cython.cast(Scheduler, loop)._closed
+        ):
+            # One task waits, as nearly always. Its place in the ready queue is kept: it cannot be refused.
+            fields.callback0 = cython.NULL
+            fields.context0 = cython.NULL
+            task = cython.cast(object, callback)
+            Py_DECREF(task)  # the local variable holds its own reference now
+            Py_XDECREF(context)
+            return task_becomes_ready(cython.cast(Scheduler, loop).ready, callback, FUTURE_DONE)
     failure = None
     if callback is not cython.NULL:
         # Out of the future first: an overridden call_soon() may do anything to it. So below.
