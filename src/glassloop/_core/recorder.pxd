@@ -18,6 +18,7 @@ cdef class Recorder:
     cdef uint32_t site_of_type(self, thing) noexcept
     cdef uint32_t running_site(self, bint of_task) noexcept
     cdef object stacks_left     # an iterator over the tasks whose stacks are still to be written, or None
+    cdef object kept_tasks      # of a loop that has stopped while somebody listens: until it goes on, or closes
     cdef size_t stacks_length
     cdef unsigned long long stacks_answered
     cdef int begin(self, int wake_fd) except -1

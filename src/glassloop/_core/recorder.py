@@ -180,6 +180,7 @@ class Recorder:
     @cython.exceptval(-1, check=False)
     def begin(self, wake_fd: cython.int) -> cython.int:
         """The loop runs from now on, in this thread; to write to the eventfd ends its wait."""
+        self.kept_tasks = None
         self.writer.wake_fd = wake_fd
         header: cython.pointer(Header) = cython.cast(cython.pointer(Header), self.writer.base)
         header.thread_id = threading.get_native_id()
@@ -242,6 +243,9 @@ class Recorder:
         self.writer.live.phase = PHASE_STOPPED
         self.writer.thread = cython.NULL
         if _listener is not None:
+            # To listen makes many objects: the collector would run, and end a task that only its own future
+            # holds, where without a listener the program might still have cancelled it.
+            self.kept_tasks = asyncio.all_tasks(loop)
             if self.writer.unfinished:
                 self.give_stacks(loop)
                 while self.stacks_left is not None:
@@ -619,7 +623,7 @@ def fill_header(recorder: Recorder) -> cython.int:
 def recorder_close(recorder: Recorder) -> cython.int:
     """The loop is closed: its page says so, and waits for the next loop."""
     recorder.writer.live.phase = PHASE_CLOSED
-    recorder.stacks_left = None  # it holds tasks
+    recorder.stacks_left = recorder.kept_tasks = None  # they hold tasks
     if _listener is not None:
         _listener(recorder.writer.fd, True)
     if not _spare and not _record_file and _listener is None:
