@@ -146,8 +146,9 @@ class WaitCycle(Insight[tuple[Link, ...]]):
                 if at in tasks and at not in done and at not in path:
                     path[at] = (Link(tasks[at]), self._links(evidence, tasks[at], holders))
                 elif at in path:
-                    ring = list(path)
-                    yield tuple(path[task_id][0] for task_id in ring[ring.index(at) :])
+                    ring = list(path)[list(path).index(at) :]
+                    first = ring.index(min(ring))  # told the same way, wherever the search came upon it
+                    yield tuple(path[task_id][0] for task_id in ring[first:] + ring[:first])
                     done.update(path)
                     break
                 while path:  # on to the next task that the last one waits for, or back
