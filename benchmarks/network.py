@@ -164,7 +164,8 @@ def questions(native: Native) -> list[Question]:
         echo(
             "in_four_1k_100", "headers and body in 4 writes, 1 KiB × 100", 100, 1024, 2.3, kind="echo-in-four"
         ),
-        echo("streams_1k_100", "streams echo, 1 KiB × 100", 100, 1024, None, kind="echo-streams"),
+        echo("streams_1k_100", "streams echo, 1 KiB × 100", 100, 1024, 1.4, kind="echo-streams"),
+        echo("streams_16k_100", "streams echo, 16 KiB × 100", 100, 16384, 1.4, kind="echo-streams"),
         echo("buffered_1k_100", "BufferedProtocol echo, 1 KiB × 100", 100, 1024, None, kind="echo-buffered"),
         ask("churn", "accept, one request, close", _rate_figures(1.0), churn),
         ask(

@@ -20,9 +20,13 @@ cdef class StreamTransport(SocketTransport):
     cdef unsigned char corked            # a protocol's method is running: its writes leave together when it returns
     cdef unsigned char deferred          # what was written goes out at the end of the ready batch
     cdef unsigned char buffered          # the protocol is a BufferedProtocol
+    cdef unsigned char fed               # the protocol is asyncio's of streams
+    cdef unsigned int expected           # so many bytes may come at once again, as the last time; 0: few, or unknown
     cdef readonly bint _eof     # write_eof() was called
     cdef unsigned char eof_sent
     cdef int receive_bytes(self) except -1
+    cdef int deliver(self, Py_ssize_t count) except -1
+    cdef int receive_into_reader(self) except -1
     cdef int receive_into_protocol(self) except -1
     cdef int received_eof(self) except -1
     cdef int cork(self, Cork *cork) except -1

@@ -22,6 +22,16 @@ from cython.cimports.cpython.pythread import PyThread_get_thread_ident
 from cython.cimports.cpython.ref import Py_DECREF, PyObject
 from cython.cimports.glassloop._core.scheduler import Scheduler
 from cython.cimports.glassloop._core.source import READABLE, WRITABLE
+from cython.cimports.glassloop._io.stream_feed import (
+    LOST,
+    UNFED,
+    Feed,
+    feed_begin,
+    feed_cancel,
+    feed_end,
+    feed_receive,
+    may_be_fed,
+)
 from cython.cimports.glassloop._io.transport import CALLED, call_protocol
 from cython.cimports.glassloop._io.write_queue import immutable
 from cython.cimports.glassloop._sys.calls import (
@@ -49,6 +59,10 @@ from glassloop._io.write_queue import WriteQueue
 
 # One recv takes as much at most: asyncio's figure (selector_events._SelectorTransport.max_size).
 RECEIVE_SIZE = cython.declare(cython.Py_ssize_t, 256 * 1024)
+# Where a connection received as much the last time, it is received straight into a reader's buffer: less is
+# copied faster than it takes to prepare, and of more the kernel seldom has as much again.
+DIRECT_SIZE = cython.declare(cython.Py_ssize_t, 4 * 1024)
+DIRECT_SIZE_MAX = cython.declare(cython.Py_ssize_t, 128 * 1024)
 # A protocol's method may write as much before it is sent while the method still runs.
 CORK_SIZE = cython.declare(cython.Py_ssize_t, 64 * 1024)
 
@@ -112,6 +126,7 @@ class StreamTransport(SocketTransport):
     def set_protocol(self, protocol: object) -> None:
         """Make this the protocol that hears of the connection from now on."""
         self.buffered = isinstance(protocol, asyncio.BufferedProtocol)
+        self.fed = may_be_fed(protocol)
         self.protocol = protocol
 
     # -- reading ----------------------------------------------------------------------------------
@@ -123,30 +138,66 @@ class StreamTransport(SocketTransport):
             return 0
         if self.buffered:
             return self.receive_into_protocol()
+        if self.fed:
+            return self.receive_into_reader()
         return self.receive_bytes()
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
     def receive_bytes(self) -> cython.int:
-        global _receive_buffer
         count: cython.Py_ssize_t
         if _receive_buffer is cython.NULL:
-            _receive_buffer = cython.cast(cython.p_char, malloc(RECEIVE_SIZE))
-            if _receive_buffer is cython.NULL:
-                raise MemoryError("no memory for the receive buffer")
+            make_receive_buffer()
         count = socket_recv(self.fd, _receive_buffer, RECEIVE_SIZE)
         if count > 0:
-            try:
-                data = PyBytes_FromStringAndSize(_receive_buffer, count)
-            except MemoryError as exc:
-                # What was received is lost: the stream must not go on with a hole in it.
-                return self.fail(exc, "Fatal read error on socket transport")
-            return self.call_corked(
-                "data_received", data, "Fatal error: protocol.data_received() call failed."
-            )
+            return self.deliver(count)
         if count == 0:
             return self.received_eof()
         return receive_failed(self, errno)
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def deliver(self, count: cython.Py_ssize_t) -> cython.int:
+        """Give the protocol what is in the receive buffer."""
+        try:
+            data = PyBytes_FromStringAndSize(_receive_buffer, count)
+        except MemoryError as exc:
+            # What was received is lost: the stream must not go on with a hole in it.
+            return self.fail(exc, "Fatal read error on socket transport")
+        return self.call_corked("data_received", data, "Fatal error: protocol.data_received() call failed.")
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def receive_into_reader(self) -> cython.int:
+        """asyncio's streams: receive for the StreamReader, if possible straight into its buffer."""
+        fed: Feed
+        count: cython.Py_ssize_t
+        if not feed_begin(self.protocol, cython.address(fed)):
+            return self.receive_bytes()
+        if _receive_buffer is cython.NULL:
+            make_receive_buffer()
+        count = feed_receive(cython.address(fed), self.fd, self.expected, _receive_buffer, RECEIVE_SIZE)
+        if count > 0:
+            self.expected = count if DIRECT_SIZE <= count <= DIRECT_SIZE_MAX else 0
+            try:
+                feed_end(cython.address(fed))
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                return self.fail(exc, "Fatal error: protocol.data_received() call failed.")
+            return 0
+        number: cython.int = errno
+        feed_cancel(cython.address(fed))
+        if count == UNFED:
+            return self.deliver(fed.unfed)
+        if count == LOST:
+            # The stream must not go on with a hole in it.
+            return self.fail(
+                MemoryError("no memory for what was received"), "Fatal read error on socket transport"
+            )
+        if count == 0:
+            return self.received_eof()
+        return receive_failed(self, number)
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
@@ -578,6 +629,16 @@ def byte_size(data: object) -> cython.Py_ssize_t:
     if type(data) is bytes:
         return PyBytes_GET_SIZE(data)
     return memoryview(data).nbytes
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def make_receive_buffer() -> cython.int:
+    global _receive_buffer
+    _receive_buffer = cython.cast(cython.p_char, malloc(RECEIVE_SIZE))
+    if _receive_buffer is cython.NULL:
+        raise MemoryError("no memory for the receive buffer")
+    return 0
 
 
 @cython.cfunc

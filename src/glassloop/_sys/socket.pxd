@@ -49,11 +49,20 @@ cdef extern from *:
         message.msg_iovlen = (size_t)count;
         return sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     }
-    static inline ssize_t glassloop_send(int fd, const void *data, size_t size) {
+    static inline ssize_t glassloop_send_data(int fd, const void *data, size_t size) {
         return send(fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
     }
     static inline ssize_t glassloop_recv(int fd, void *data, size_t size) {
         return recv(fd, data, size, MSG_DONTWAIT);
+    }
+    /* Into the first place, and what has no room there into the second. */
+    static inline ssize_t glassloop_recv_two(int fd, void *first, size_t first_size, void *second, size_t second_size) {
+        struct iovec places[2] = {{first, first_size}, {second, second_size}};
+        struct msghdr message;
+        memset(&message, 0, sizeof(message));
+        message.msg_iov = places;
+        message.msg_iovlen = 2;
+        return recvmsg(fd, &message, MSG_DONTWAIT);
     }
     static inline ssize_t glassloop_recv_from(int fd, void *data, size_t size, GlassloopAddress *from,
                                               socklen_t *from_size) {
@@ -92,9 +101,12 @@ cdef extern from *:
     int socket_peer "glassloop_peer"(int fd, Address *peer, socklen_t *size) nogil
     int socket_local "glassloop_local"(int fd, Address *local, socklen_t *size) nogil
     void socket_set_nodelay "glassloop_set_nodelay"(int fd) nogil
-    ssize_t socket_send "glassloop_send"(int fd, const void *data, size_t size) nogil
+    ssize_t socket_send "glassloop_send_data"(int fd, const void *data, size_t size) nogil
     ssize_t socket_send_chunks "glassloop_send_chunks"(int fd, iovec *chunks, int count) nogil
     ssize_t socket_recv "glassloop_recv"(int fd, void *data, size_t size) nogil
+    ssize_t socket_recv_two "glassloop_recv_two"(
+        int fd, void *first, size_t first_size, void *second, size_t second_size
+    ) nogil
     ssize_t socket_recv_from "glassloop_recv_from"(
         int fd, void *data, size_t size, Address *sender, socklen_t *sender_size
     ) nogil

@@ -1,0 +1,1 @@
+# What Python sees of stream_feed.py: nothing.
