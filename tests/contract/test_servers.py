@@ -8,6 +8,7 @@ import os
 import resource
 import socket
 import sys
+import threading
 import warnings
 import weakref
 from asyncio import constants, trsock
@@ -320,6 +321,58 @@ def test_a_failing_factory(run: Run, errors: list[Context], debug: bool) -> None
         ["Error on transport creation for incoming connection"] if debug else []
     )
     assert all(isinstance(error["exception"], LookupError) for error in errors)
+
+
+def test_what_a_factory_schedules_comes_before_connection_made(run: Run) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        happened: list[str] = []
+
+        class Protocol(Recorder):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                happened.append("connection_made")
+                super().connection_made(transport)
+
+        def factory() -> Protocol:
+            loop.call_soon(happened.append, "scheduled")
+            return Protocol()
+
+        server = await loop.create_server(factory, "127.0.0.1", 0)
+        async with server:
+            _, writer = await asyncio.open_connection(*address_of(server))
+            await until(lambda: len(happened) == 2)
+            writer.close()
+        assert happened == ["scheduled", "connection_made"]
+
+    run(main())
+
+
+def test_cancelling_all_tasks_while_a_factory_blocks(run: Run) -> None:
+    """A thread that ends the program then closes the connection which is being accepted."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        own = asyncio.current_task()
+
+        def cancel_all() -> None:
+            for task in asyncio.all_tasks():
+                if task is not own:
+                    task.cancel()
+
+        def factory() -> Recorder:
+            thread = threading.Thread(target=loop.call_soon_threadsafe, args=(cancel_all,))
+            thread.start()
+            thread.join()
+            return Recorder()
+
+        server = await loop.create_server(factory, "127.0.0.1", 0)
+        async with server:
+            with socket.socket() as client:
+                client.setblocking(False)
+                await loop.sock_connect(client, address_of(server))
+                assert await loop.sock_recv(client, 1) == b""
+
+    run(main())
 
 
 def test_the_transport_of_a_server_connection(run: Run) -> None:

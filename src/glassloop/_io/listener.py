@@ -1,11 +1,13 @@
 """Listener: a listening stream socket that accepts in a batch and makes transports directly.
 
 asyncio runs a task for each connection; here accepting one costs a system call, a transport and the
-protocol's own calls. A storm of clients is drained in one readiness, up to the backlog.
+protocol's own calls, unless something became ready while the protocol factory ran (decision 0012). A storm
+of clients is drained in one readiness, up to the backlog.
 """
 
+import asyncio
 import os
-from asyncio import constants, trsock
+from asyncio import constants, futures, trsock
 from asyncio.log import logger
 
 import cython
@@ -104,10 +106,14 @@ class Listener(IOSource):
                 logger.debug("%r got a new connection from %r: fd %r", self.server, address_unpack(peer), fd)
             # Its own copy, as with asyncio: what one connection sets, no other sees.
             context = (self.context if self.given_context is None else self.given_context).copy()
+            ready_until: cython.size_t = self.loop.ready.ring.tail
             protocol = context.run(self.protocol_factory)
             transport = accepted_transport(self.loop, fd, peer, self.server, context)
             transport.context_given = self.given_context is not None
-            begin_accepted(transport, protocol)
+            if self.loop.ready.ring.tail == ready_until:
+                begin_accepted(transport, protocol)
+            else:
+                _begin_after_what_is_ready(self.loop, transport, protocol, context)
         except (SystemExit, KeyboardInterrupt):
             if transport is None:
                 socket_close(fd)
@@ -125,6 +131,26 @@ class Listener(IOSource):
                     report["transport"] = transport
                 self.loop.call_exception_handler(report)
         return 0
+
+
+def _begin_after_what_is_ready(
+    loop: Scheduler, transport: StreamTransport, protocol: object, context: object
+) -> None:
+    """connection_made() after what became ready while the factory ran; meanwhile a task can be cancelled."""
+    waiter = loop.create_future()
+    task = loop.create_task(_accept(waiter), context=context)
+    # Not in the task: one that is cancelled before its first step never begins.
+    task.add_done_callback(lambda task: transport.close() if task.cancelled() else None, context=context)
+    loop.call_soon(_begin, transport, protocol)
+    loop.call_soon(futures._set_result_unless_cancelled, waiter, None)
+
+
+async def _accept(waiter: asyncio.Future) -> None:
+    await waiter
+
+
+def _begin(transport: StreamTransport, protocol: object) -> None:
+    begin_accepted(transport, protocol)
 
 
 @cython.cfunc
