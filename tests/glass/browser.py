@@ -50,6 +50,8 @@ class Browser:
             pass_fds=(to_read, to_write),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            # It does not run with a sanitizer's library in it (tools/sanitize).
+            env={name: value for name, value in os.environ.items() if name != "LD_PRELOAD"},
         )
         os.close(to_read)
         os.close(to_write)

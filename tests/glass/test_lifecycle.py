@@ -46,6 +46,8 @@ async def work():
 
 
 def run_program(source: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    # With AddressSanitizer (tools/sanitize) freed memory stays with the process for a while: a short one.
+    environment["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1"
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", HEAD + textwrap.dedent(source)],
         capture_output=True,
