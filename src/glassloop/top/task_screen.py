@@ -85,8 +85,9 @@ class TaskScreen(Screen[None]):
         """Take in one more look."""
         self.rates = rates
         self.history.add(rates.look)
-        self._ask()
-        self.show()
+        if self.is_mounted:  # else on_mount() is still to come, and the widgets with it
+            self._ask()
+            self.show()
 
     def _ask(self) -> None:
         """Ask where the task waits, if that may have changed, and there is somebody to answer."""
