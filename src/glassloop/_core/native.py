@@ -15,7 +15,12 @@ from cython.cimports.glassloop._core.future import (
 )
 from cython.cimports.glassloop._core.handle import Handle, report
 from cython.cimports.glassloop._core.ready import HANDLE, TASK
-from cython.cimports.glassloop._core.task import adopt_callback, task_new, task_run_unchecked
+from cython.cimports.glassloop._core.task import (
+    adopt_callback,
+    task_has_blocked,
+    task_new,
+    task_run_unchecked,
+)
 from cython.cimports.glassloop._core.watched import step_has_ended, step_will_begin
 from cython.cimports.glassloop._sys.asyncio_types import PENDING, TaskTail, tail_unlink, task_of
 from cython.cimports.glassloop._sys.calls import is_exactly, take_exception
@@ -25,6 +30,7 @@ from glassloop._core.future import Future
 from glassloop._core.scheduler import Scheduler, loops
 from glassloop._core.task import Task
 
+_eager_task_factory = cython.declare(object, getattr(asyncio, "eager_task_factory", False))  # from 3.12 on
 _set_result_unless_cancelled = cython.declare(object, futures._set_result_unless_cancelled)
 
 
@@ -95,6 +101,22 @@ class NativeScheduler(Scheduler):
             cython.cast(Future, arguments[0]).tail.deadline_ns = cython.cast(int64_t, when * 1e9)
         return 0
 
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def adopt_blocked(self, task: object) -> cython.int:
+        return task_has_blocked(self, task, cython.address(self.unfinished))
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def note_kind(self, future: object, kind: object) -> cython.int:
+        if self.writer is not cython.NULL and is_exactly(
+            cython.cast(cython.pointer(PyObject), future), cython.cast(cython.pointer(PyObject), Future)
+        ):
+            cython.cast(Future, future).tail.site = self.recorder.site_of(
+                cython.cast(cython.pointer(PyObject), kind)
+            )
+        return 0
+
     def create_future(self) -> asyncio.Future:
         """A future attached to this loop."""
         if self.call_soon_overridden:
@@ -108,6 +130,11 @@ class NativeScheduler(Scheduler):
     ) -> asyncio.Task:
         """Schedule a coroutine; the task is ready for its first step in the next turn."""
         if self._task_factory is not None or self.call_soon_overridden:
+            if self._task_factory is _eager_task_factory and not self.call_soon_overridden:
+                # What asyncio's own factory does, but with a Task of ours: when it waits, the page shows it.
+                if self._closed:
+                    raise RuntimeError("Event loop is closed")
+                return Task(coro, loop=self, name=name, context=context, **{"eager_start": True, **options})
             return super().create_task(coro, **_given(name, context), **options)
         if self._closed:
             raise RuntimeError("Event loop is closed")

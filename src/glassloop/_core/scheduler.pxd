@@ -60,6 +60,8 @@ cdef class Scheduler:
     cdef int run_entry(self, PyObject *entry, int kind) except -1
     cdef int run_watched(self, PyObject *entry, int kind) except -1
     cdef int adopt(self, callback, PyObject **arguments, Py_ssize_t count) except -1
+    cdef int adopt_blocked(self, task) except -1
+    cdef int note_kind(self, future, kind) except -1
     cdef int note_deadline(self, callback, PyObject **arguments, Py_ssize_t count, double when) except -1
     cdef Handle make_ready(self, callback, PyObject **arguments, Py_ssize_t count, context)
 

@@ -495,6 +495,18 @@ class Scheduler:
         """A timer is made that will end a sleep: its future is told when."""
         return 0
 
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def adopt_blocked(self, task: object) -> cython.int:
+        """An eager task of ours waits for the first time: it is the loop's from here on."""
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def note_kind(self, future: object, kind: object) -> cython.int:
+        """Whoever awaits this future waits for what the class ``kind`` names, whichever function made it."""
+        return 0
+
 
 @cython.cfunc
 def call_soon(

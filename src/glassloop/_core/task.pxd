@@ -13,6 +13,7 @@ cdef class Task(StockTask):
 
 cdef Task task_new(Scheduler loop, coro, name, context, TaskTail *unfinished)
 cdef int task_run(PyObject *task) except -1
+cdef int task_has_blocked(Scheduler loop, Task task, TaskTail *unfinished) except -1
 cdef int step(PyObject *task, error, bint in_context) except -1
 cdef int conclude(Scheduler loop, PyObject *task, int outcome, PyObject *result) except -1
 

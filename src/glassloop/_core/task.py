@@ -113,6 +113,8 @@ class Task(StockTask):
         _tasks_made += 1
         self.tail.id = _tasks_made
         StockTask.__init__(self, coro, loop=loop, name=name, context=context, **options)
+        if options:
+            settle(self)
 
     def task_wakeup(self, future: object) -> None:
         """Step the task with what the future holds: what asyncio calls when the future is done."""
@@ -269,6 +271,18 @@ def show_task(loop: Scheduler, task: cython.pointer(PyObject)) -> cython.int:
 
 @cython.cfunc
 @cython.exceptval(-1, check=False)
+def show_initialized_task(loop: Scheduler, task: cython.pointer(PyObject)) -> cython.int:
+    """The same for a task that asyncio's ``__init__`` made: it may have given it a number of its own."""
+    tail: cython.pointer(TaskTail) = tail_of(task)
+    show_task(loop, task)
+    if tail.slot != 0 and not tail.named and task_fields(task).name is not cython.NULL:
+        tail.named = True
+        loop.recorder.name_task(tail.slot, cython.cast(object, task).get_name())
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
 def record_end(loop: Scheduler, task: cython.pointer(PyObject), outer: cython.pointer(Outer)) -> cython.int:
     """Tell what the step that is over left the task with."""
     tail: cython.pointer(TaskTail) = tail_of(task)
@@ -298,6 +312,75 @@ def record_end(loop: Scheduler, task: cython.pointer(PyObject), outer: cython.po
     if loop.writer.blocked:
         report_block(loop.recorder, loop.slow_callback_duration)
     return 0
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def settle(task: Task) -> cython.int:
+    """An eager task has run asyncio's way until it blocked, if it did: from here on it is as all others."""
+    pointer: cython.pointer(PyObject) = cython.cast(cython.pointer(PyObject), task)
+    fields: cython.pointer(TaskFields) = task_fields(pointer)
+    if fields.state != PENDING:
+        task_becomes_done(pointer)
+        return 0
+    if fields.loop is cython.NULL or not isinstance(cython.cast(object, fields.loop), Scheduler):
+        return 0
+    return cython.cast(Scheduler, fields.loop).adopt_blocked(task)
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def task_has_blocked(loop: Scheduler, task: Task, unfinished: cython.pointer(TaskTail)) -> cython.int:
+    """An eager task waits for the first time: it joins the ring ``unfinished``, and shows in the page."""
+    pointer: cython.pointer(PyObject) = cython.cast(cython.pointer(PyObject), task)
+    fields: cython.pointer(TaskFields) = task_fields(pointer)
+    outer: Outer
+    if fields.waiter is cython.NULL or task.tail.next is not cython.NULL or loop.call_soon_overridden:
+        return 0  # it has yielded, and call_soon() knows it already; or every wake-up is to pass through that
+    ready_reserve(loop.ready)
+    tail_link(unfinished, cython.address(task.tail), cython.address(loop.ready.ring.reserved))
+    task_becomes_waiting(pointer)
+    take_wakeup_over(pointer, fields.waiter)
+    show_initialized_task(loop, pointer)
+    if task.tail.slot != 0:
+        step_begins(loop.writer, cython.address(outer), task.tail.id, task.tail.slot)
+        record_end(loop, pointer, cython.address(outer))
+    if loop.ready.watched:
+        task_was_spawned(loop, pointer)
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def take_wakeup_over(task: cython.pointer(PyObject), awaited: cython.pointer(PyObject)) -> cython.int:
+    """Put the task in the place of the wake-up that asyncio gave to the future which it awaits."""
+    future: cython.pointer(FutureFields) = cython.cast(cython.pointer(FutureFields), awaited)
+    i: cython.Py_ssize_t
+    if not is_our_future(awaited):
+        return 0  # asyncio hands the wake-up to call_soon(), which knows it
+    if future.callback0 is not cython.NULL and is_wakeup_of(future.callback0, task):
+        Py_INCREF(cython.cast(object, task))
+        Py_DECREF(cython.cast(object, future.callback0))
+        future.callback0 = task
+    elif future.callbacks is not cython.NULL:
+        callbacks: list = cython.cast(list, future.callbacks)
+        for i in range(len(callbacks)):
+            entry: tuple = cython.cast(tuple, callbacks[i])
+            if is_wakeup_of(cython.cast(cython.pointer(PyObject), entry[0]), task):
+                callbacks[i] = (cython.cast(object, task), entry[1])
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def is_wakeup_of(callback: cython.pointer(PyObject), task: cython.pointer(PyObject)) -> cython.bint:
+    """Whether this is the built-in function by which asyncio's C code wakes a task."""
+    function = cython.cast(object, callback)
+    return (
+        PyCFunction_CheckExact(function)
+        and PyCFunction_GET_SELF(function) is task
+        and function.__name__ in ("task_wakeup", "TaskWakeup")
+    )
 
 
 # -- one step -----------------------------------------------------------------------------------
@@ -637,8 +720,14 @@ def adopt_callback(
     task: cython.pointer(PyObject) = cython.NULL
     callback_pointer: cython.pointer(PyObject) = cython.cast(cython.pointer(PyObject), callback)
     if PyCFunction_CheckExact(callback):
-        if PyCFunction_GET_FUNCTION(callback) is wakeup_function:
-            task = PyCFunction_GET_SELF(callback)
+        task = PyCFunction_GET_SELF(callback)
+        if PyCFunction_GET_FUNCTION(callback) is not wakeup_function and (
+            task is cython.NULL
+            or not is_exactly(task, cython.cast(cython.pointer(PyObject), Task))
+            or tail_of(task).next is cython.NULL
+            or not is_wakeup_of(callback_pointer, task)
+        ):
+            task = cython.NULL
     elif is_exactly(callback_pointer, cython.cast(cython.pointer(PyObject), _step_wrapper_type)):
         task = step_wrapper_task(callback_pointer)
         if task is cython.NULL or not is_instance(task, cython.cast(cython.pointer(PyObject), Task)):
@@ -646,7 +735,7 @@ def adopt_callback(
         if tail_of(task).next is cython.NULL:
             ready_reserve(loop.ready)
             tail_link(unfinished, tail_of(task), cython.address(loop.ready.ring.reserved))
-            show_task(loop, task)
+            show_initialized_task(loop, task)
         if loop.ready.watched:
             task_was_spawned(loop, task)
         task_becomes_ready(loop.ready, task, CREATED)
