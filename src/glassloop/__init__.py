@@ -3,13 +3,14 @@
 The public face of the package; everything else is an implementation detail of it.
 """
 
-from typing import TYPE_CHECKING, Any
-
-from glassloop._policy import install
-from glassloop.loop import EventLoop, new_event_loop, run
-
+# No more than this: `glassloop why` needs none of asyncio, and is to answer at once.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from glassloop._policy import install
     from glassloop.instrument import Instrument
+    from glassloop.loop import EventLoop, new_event_loop, run
     from glassloop.metrics import LoopMetrics, NoMetricsError
     from glassloop.task_info import TaskInfo, tasks
 
@@ -28,20 +29,28 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-# Imported when they are first used: most programs never look at themselves.
+# Imported when they are first used.
 _LATER = {
+    "EventLoop": "glassloop.loop",
     "Instrument": "glassloop.instrument",
     "LoopMetrics": "glassloop.metrics",
     "NoMetricsError": "glassloop.metrics",
     "TaskInfo": "glassloop.task_info",
+    "install": "glassloop._policy",
+    "new_event_loop": "glassloop.loop",
+    "run": "glassloop.loop",
     "tasks": "glassloop.task_info",
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
     globals()[name] = value = getattr(import_module(_LATER[name]), name)
     return value
+
+
+def __dir__() -> "list[str]":
+    return sorted({*globals(), *__all__})

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from glassloop.cli import ps
 from glassloop.cli._targets import Style
 from glassloop.cli._why_text import Diagnosis, as_json, render
 from glassloop.glass import finder, layout
@@ -79,12 +78,12 @@ def use(page: Page) -> None:
     _, data, _ = page.records()
     records = tuple(RawRecord._make(fields) for fields in RECORD.iter_unpack(data))
     answer = parse_answer(page.read(page.sections["stacks"].offset, 4096))
-    findings = find_insights(Evidence(snapshot, records, answer))
-    diagnosis = Diagnosis(snapshot, findings, answer, asked=True)
+    evidence = Evidence(snapshot, records, answer)
+    diagnosis = Diagnosis(evidence, find_insights(evidence), answer, asked=True)
     style = Style(in_colour=False)
     lines = list(render(diagnosis, style, everything=True))
     lines += draw(build_history(read_ring(page, snapshot)))
-    lines.append(ps.status(snapshot))
+    lines.append(snapshot.status)
     for line in lines:
         assert line.isprintable(), line
     assert all(character.isprintable() or character == " " for character in json.dumps(as_json(diagnosis)))
@@ -250,6 +249,7 @@ def test_a_program_whose_page_is_overwritten_goes_on(start: Start, seed: int) ->
 NOBODY = """
 import os, sys
 from glassloop import cli
+from glassloop.cli import ps, trace, why  # while the files may still be read
 os.setgroups([])
 os.setresgid(65534, 65534, 65534)
 os.setresuid(65534, 65534, 65534)

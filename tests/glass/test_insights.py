@@ -1,6 +1,5 @@
 """Each insight: a page in which it holds, and one much like it in which it does not."""
 
-import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -19,7 +18,7 @@ Fill = Callable[[SyntheticPage], None]
 
 def findings(page: SyntheticPage, threads: int = 0) -> list[Finding]:
     with page.open() as opened:
-        snapshot = dataclasses.replace(take_snapshot(opened), process_threads=threads)
+        snapshot = take_snapshot(opened)._replace(process_threads=threads)
         _, data, _ = opened.records()
     records = tuple(RawRecord._make(one) for one in RECORD.iter_unpack(data))
     return find_insights(Evidence(snapshot, records, parse_answer(page.answer)))

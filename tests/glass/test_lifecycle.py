@@ -201,7 +201,7 @@ SUBINTERPRETER = """
         import _xxsubinterpreters as interpreters
     code = '''
     try:
-        import glassloop
+        from glassloop import run
     except ImportError as error:
         print("refused:", "interpreter" in str(error), flush=True)
     '''

@@ -4,9 +4,10 @@ import pytest
 
 from glassloop.glass.errors import BadPageError
 from glassloop.glass.layout import Awaited, Cause, Phase, Running, State
-from glassloop.glass.model import Snapshot, group_waits
+from glassloop.glass.model import Snapshot
 from glassloop.glass.reader import take_snapshot
 from glassloop.glass.reasons import WaitKind
+from glassloop.glass.wait_groups import group_waits
 
 from .support import START_NS, START_TICKS, MakePage, SyntheticPage
 
@@ -169,7 +170,7 @@ def test_waits_are_grouped_the_longest_first(synthetic: SyntheticPage) -> None:
     for slot, since in ((1, 50), (2, 10), (3, 30)):
         synthetic.waits(slot, slot, "queues", "Queue.get", since_ticks=synthetic.at(since))
     synthetic.waits(4, 4, "tasks", "sleep", since_ticks=synthetic.at(5))
-    groups = group_waits(look(synthetic).tasks)
+    groups = group_waits(look(synthetic).table)
     assert [(group.kind, len(group.tasks)) for group in groups] == [
         (WaitKind.TIMER, 1),
         (WaitKind.QUEUE_GET, 3),

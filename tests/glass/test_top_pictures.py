@@ -4,7 +4,6 @@ They are made by the Textual and Rich that requirements/test.txt pins.
 """
 
 import asyncio
-import dataclasses
 import re
 from collections.abc import Callable
 from typing import Any
@@ -145,7 +144,7 @@ def block(page: SyntheticPage) -> None:
 @pytest.fixture
 def page(make_page: MakePage, monkeypatch: pytest.MonkeyPatch) -> SyntheticPage:
     def alive(*arguments: Any, **more: Any) -> Snapshot:
-        return dataclasses.replace(take_snapshot(*arguments, **more), alive=True, pid=4711)
+        return take_snapshot(*arguments, **more)._replace(alive=True, pid=4711)
 
     monkeypatch.setattr("glassloop.top.look.take_snapshot", alive)
     monkeypatch.setattr("glassloop.top.descriptors.watched", lambda pid: {5: "r", 7: "r", 8: "rw"})

@@ -12,6 +12,7 @@ separated by tabs, for each coroutine, the outermost first; then facts, lines th
     !cancelling  how often it was asked to end by an exception
     !executor    (of task 0: the loop's own executor) threads, how many there may be, jobs that wait for one
     !ready       (of task 0) a file descriptor that is ready now, and the function that is called for it
+    !left        (of task 0, at the end) of how many tasks nothing is told: nobody waits for it, or no room
 """
 
 import asyncio
@@ -38,6 +39,8 @@ import cython
 
 from glassloop._core.held_locks import holdings, identity, named, plain
 
+# With more tasks than these the first that are told of are one of each kind.
+_MANY = cython.declare(cython.int, 1000)
 # A chain of awaits may be endless.
 _MOST_COROUTINES = cython.declare(cython.int, 100)
 _MOST_WATCHED = cython.declare(cython.int, 1000)
@@ -60,6 +63,24 @@ def answer_of(task: object) -> bytes:
     except Exception:
         lines.append("!waits\t\tsomething that does not let itself be looked at")
     return ("\n".join(lines) + "\n").encode("utf-8", "replace")
+
+
+def in_order(tasks: list, first: int) -> object:
+    """An iterator over the tasks, the oldest first; before all others one that is asked for.
+
+    Of very many one of each coroutine comes first, as far as a sample shows: so that each place where tasks
+    wait has its line, however little of the answer is waited for.
+    """
+    chosen: list = []
+    if first:
+        chosen = [task for task in tasks if task._page_id == first]
+    if len(tasks) > _MANY:
+        kinds: dict = {}
+        for task in tasks[:: len(tasks) // _MANY]:
+            coroutine = task.get_coro()
+            kinds.setdefault(getattr(coroutine, "cr_code", type(coroutine)), task)
+        chosen += kinds.values()
+    return iter(chosen + tasks) if chosen else iter(tasks)
 
 
 def answer_of_loop(loop: object) -> bytes:
@@ -132,8 +153,9 @@ def _chain(awaiting: object) -> list:
 def _facts(task: object, chain: list) -> list:
     lines: list = []
     waited = None
+    of_loop: dict = _of_loop(task.get_loop())
     for frame, code, _ in reversed(chain):
-        describe = _known.get(code)
+        describe = _known.get(code) or of_loop.get(code)
         if describe is _condition and any(_known.get(outer) is _barrier for _, outer, _ in chain):
             continue  # a barrier's own
         if describe is not None and frame is not None:
@@ -144,7 +166,10 @@ def _facts(task: object, chain: list) -> list:
             break
     else:
         children = getattr(task._fut_waiter, "_children", None)
-        if type(task._fut_waiter) is tasks._GatheringFuture and children:
+        describe_itself = _awaited_that_describes_itself(chain)
+        if describe_itself is not None:
+            lines.append(f"!waits\t\t{plain(describe_itself())}")
+        elif type(task._fut_waiter) is tasks._GatheringFuture and children:
             numbers = _numbers(child for child in children if not child.done())
             lines.append("!awaits\t" + ",".join(numbers))
         elif _is_lost(task, chain):
@@ -153,6 +178,19 @@ def _facts(task: object, chain: list) -> list:
     if task.cancelling():
         lines.append(f"!cancelling\t{task.cancelling()}")
     return lines
+
+
+def _awaited_that_describes_itself(chain: list) -> object:
+    """The ``describe_wait`` of what the innermost coroutine awaits: a file operation is no coroutine."""
+    awaited = chain[len(chain) - 1][2] if chain else None  # compiled: an index may not be negative
+    for _ in range(_MOST_COROUTINES):
+        for name in ("cr_await", "ag_await", "gi_yieldfrom"):
+            if hasattr(awaited, name):
+                awaited = getattr(awaited, name)
+                break
+        else:
+            break
+    return getattr(awaited, "describe_wait", None)
 
 
 def _numbers(awaited: object) -> list:
@@ -228,6 +266,10 @@ def _name(variables: object) -> tuple:
     return None, f"the address of {variables['host']!r}, port {variables['port']!r}", None
 
 
+def _address(variables: object) -> tuple:
+    return None, f"the name of {variables['sockaddr']!r}", None
+
+
 def _process(variables: object) -> tuple:
     return None, f"process {variables['self']._pid}", None
 
@@ -252,6 +294,17 @@ def _all_of(variables: object) -> tuple:
     return None, f"{len(waited)} tasks (asyncio.wait)", waited if must_all else None
 
 
+_waiting_for_sockets: tuple = (
+    "recv",
+    "recv_into",
+    "recvfrom",
+    "recvfrom_into",
+    "sendall",
+    "sendto",
+    "accept",
+)
+
+
 def _table() -> dict:
     """The coroutines of asyncio's that wait, by their code."""
     loop = selector_events.BaseSelectorEventLoop
@@ -266,12 +319,13 @@ def _table() -> dict:
         streams.FlowControlMixin._drain_helper: _drain,
         loop.sock_connect: _connecting_socket,
         base_events.BaseEventLoop.getaddrinfo: _name,
+        base_events.BaseEventLoop.getnameinfo: _address,
         base_subprocess.BaseSubprocessTransport._wait: _process,
         threads.to_thread: _thread,
         getattr(taskgroups.TaskGroup, "_aexit", taskgroups.TaskGroup.__aexit__): _task_group,
         tasks._wait: _all_of,
     }
-    for name in ("recv", "recv_into", "recvfrom", "recvfrom_into", "sendall", "sendto", "accept"):
+    for name in _waiting_for_sockets:
         known[getattr(loop, "sock_" + name)] = _socket
     if hasattr(locks, "Barrier"):
         known[locks.Barrier._wait] = _barrier
@@ -281,6 +335,31 @@ def _table() -> dict:
 
 
 _known: dict = _table()
+
+
+def describe_wait(function: object, describe: object) -> None:
+    """Have what a coroutine function waits for told in the words that ``describe`` makes of its variables."""
+
+    def tell(variables: object) -> tuple:
+        return None, describe(variables), None
+
+    _known[function.__code__] = tell
+
+
+def _of_loop(loop: object) -> dict:
+    """The same for what a kind of loop has in the place of asyncio's own coroutines."""
+    found: dict = {}
+    for kind in type(loop).__mro__:
+        for name, parameter, describe in (
+            ("getaddrinfo", "host", _name),
+            ("getnameinfo", "sockaddr", _address),
+            ("sock_connect", "sock", _connecting_socket),
+            *[("sock_" + name, "sock", _socket) for name in _waiting_for_sockets],
+        ):
+            code = getattr(vars(kind).get(name), "__code__", None)
+            if code is not None and parameter in code.co_varnames:
+                found[code] = describe
+    return found
 
 
 # -- what nobody can finish -----------------------------------------------------------------------

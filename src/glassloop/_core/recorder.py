@@ -8,7 +8,9 @@ short loops pay for one.
 
 import asyncio
 import errno
+import itertools
 import logging
+import operator
 import os
 import stat
 import sys
@@ -71,6 +73,7 @@ from cython.cimports.libc.stdint import int64_t, uint32_t, uint64_t, uintptr_t
 from cython.cimports.libc.string import memcpy, memset
 
 STACKS_IN_ONE_TURN = cython.declare(cython.int, 64)
+LAST_LINE = cython.declare(cython.size_t, 64)  # bytes: it says of how many tasks nothing is told
 CODES = cython.declare(cython.uint, 2 * SITE_CAPACITY)
 logger = logging.getLogger("glassloop")
 # Who has not set up logging asks with `glassloop why`; nothing is to appear in a program's output unasked.
@@ -200,22 +203,31 @@ class Recorder:
         """Somebody asks for the await stacks: write those of so many tasks, the rest in the turns to come."""
         live: cython.pointer(Live) = self.writer.live
         wanted: cython.ulonglong = live.stacks_wanted
+        count: cython.int = STACKS_IN_ONE_TURN
+        left: cython.Py_ssize_t = 0
         try:
             from glassloop._core import await_stacks
 
             if self.stacks_left is None or self.stacks_answered != wanted:
                 self.stacks_answered = wanted
                 self.stacks_length = 0
-                put_stack(self, await_stacks.answer_of_loop(loop))
-                self.stacks_left = iter(list(asyncio.all_tasks(loop)))
-            for _ in range(STACKS_IN_ONE_TURN):
-                task = next(self.stacks_left, None)
-                if task is None or not put_stack(self, await_stacks.answer_of(task)):
-                    self.stacks_left = None
+                live.stacks_given = 0
+                put_stack(self, await_stacks.answer_of_loop(loop), LAST_LINE)
+                live.stacks_length = self.stacks_length  # who asked sees that it has begun
+                self.stacks_left = await_stacks.in_order(loop._unfinished_tasks(), live.stacks_first)
+            elif live.stacks_enough == wanted:
+                count = 0
+            for task in itertools.islice(self.stacks_left, count):
+                if not put_stack(self, await_stacks.answer_of(task), LAST_LINE):
+                    left = 1
+                    count = 0
                     break
-            else:
-                if self.writer.wake_fd >= 0:
-                    os.eventfd_write(self.writer.wake_fd, 1)  # the rest at once, however idle the loop is
+            left += operator.length_hint(self.stacks_left)
+            if left == 0 or count == 0:
+                put_stack(self, b"#0\n!left\t%d\n" % left, 0)
+                self.stacks_left = None
+            elif self.writer.wake_fd >= 0:
+                os.eventfd_write(self.writer.wake_fd, 1)  # the rest at once, however idle the loop is
         except Exception:
             # An awaitable that does not let itself be looked at: what there is must do.
             self.stacks_left = None
@@ -287,9 +299,9 @@ class Recorder:
 
 @cython.cfunc
 @cython.exceptval(-1, check=False)
-def put_stack(recorder: Recorder, text: bytes) -> cython.bint:
-    """Add to the answer; 0 if there is no room for it."""
-    if recorder.stacks_length + len(text) > STACKS_SIZE:
+def put_stack(recorder: Recorder, text: bytes, kept: cython.size_t) -> cython.bint:
+    """Add to the answer; 0 if there is no room for it and for ``kept`` bytes more."""
+    if recorder.stacks_length + len(text) + kept > STACKS_SIZE:
         return False
     memcpy(
         recorder.writer.base + STACKS_OFFSET + recorder.stacks_length,

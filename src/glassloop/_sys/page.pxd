@@ -10,6 +10,8 @@ cdef extern from "page_writer.h":
         uint64_t stacks_wanted
         uint64_t stacks_given
         uint64_t stacks_length
+        uint64_t stacks_enough
+        uint64_t stacks_first
         uint32_t fds
         uint64_t busy_ticks
         uint64_t step_ticks

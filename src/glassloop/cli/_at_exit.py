@@ -64,7 +64,8 @@ def _timeline(look: Look, style: Style, stream: TextIO, *, several: bool) -> Ite
 
 def _diagnosis(look: Look) -> Diagnosis:
     records = tuple(record for chunk in look.recording.chunks for record in chunk.records())
-    return Diagnosis(look.snapshot, find_insights(Evidence(look.snapshot, records, look.answer)), look.answer)
+    evidence = Evidence(look.snapshot, records, look.answer)
+    return Diagnosis(evidence, find_insights(evidence), look.answer)
 
 
 def _flush(stream: TextIO | None) -> None:

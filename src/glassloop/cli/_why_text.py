@@ -1,41 +1,39 @@
 """What ``glassloop why`` found, as text for a screen and as JSON."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from glassloop.cli._targets import Style
-from glassloop.glass.answers import Answer, TaskAnswer
+from glassloop.glass.answers import Answer
 from glassloop.glass.histogram import Histogram
-from glassloop.glass.insights import Finding
+from glassloop.glass.insight import Evidence, Finding
 from glassloop.glass.layout import Cause, Phase
-from glassloop.glass.model import Frame, Snapshot, Stuck, TaskView, WaitGroup, group_waits, own_frame
+from glassloop.glass.model import Frame, Snapshot, Stuck, TaskView
 from glassloop.glass.text import duration, shorten
+from glassloop.glass.wait_groups import WaitGroup
 
 _MOST_GROUPS = 8
 _MOST_FRAMES = 6
 _WIDTH = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
+class Diagnosis(NamedTuple):
     """What is known of a loop, and what was made of it."""
 
-    snapshot: Snapshot
+    evidence: Evidence
     findings: list[Finding]
     answer: Answer | None  # the loop's own; None: it gave none
     asked: bool = False
 
-    def told(self, task: TaskView) -> TaskAnswer:
-        """Return what the loop itself told of a task: nothing, if it did not answer."""
-        return (self.answer and self.answer.tasks.get(task.id)) or _NOTHING
+    @property
+    def snapshot(self) -> Snapshot:
+        """The loop now."""
+        return self.evidence.snapshot
 
     @property
     def is_trouble(self) -> bool:
         """Whether the loop is stuck, or tasks wait for ever."""
         return self.snapshot.stuck is not None or any(finding.severe for finding in self.findings)
-
-
-_NOTHING = TaskAnswer()
 
 
 def render(diagnosis: Diagnosis, style: Style, *, everything: bool = False) -> Iterator[str]:
@@ -45,7 +43,7 @@ def render(diagnosis: Diagnosis, style: Style, *, everything: bool = False) -> I
     yield from _verdict(diagnosis, style)
     yield ""
     yield from _figures(snapshot, style)
-    groups = group_waits(snapshot.tasks)
+    groups = diagnosis.evidence.groups
     if groups:
         yield ""
         yield from _waits(diagnosis, groups, style, everything=everything)
@@ -57,6 +55,13 @@ def render(diagnosis: Diagnosis, style: Style, *, everything: bool = False) -> I
     if diagnosis.asked and diagnosis.answer is None and snapshot.stuck is None:
         yield ""
         yield style.dim("The loop gave no await stacks in time: shown is what its page knows.")
+    if diagnosis.answer is not None and diagnosis.answer.left:
+        left = diagnosis.answer.left
+        yield ""
+        yield style.dim(
+            f"The loop told of {len(diagnosis.answer.tasks):,} tasks in time; "
+            f"of {left:,} more its page tells."
+        )
 
 
 def _heading(snapshot: Snapshot, style: Style) -> Iterator[str]:
@@ -105,7 +110,7 @@ def _figures(snapshot: Snapshot, style: Style) -> Iterator[str]:
     counts = snapshot.counts()
     states = ", ".join(f"{count} {state.name.lower()}" for state, count in counts.items() if count)
     yield (
-        f"{style.strong('tasks')}  {len(snapshot.tasks)}{': ' if states else ''}{states} · "
+        f"{style.strong('tasks')}  {len(snapshot.table)}{': ' if states else ''}{states} · "
         f"{snapshot.timers} timers · {snapshot.fds} descriptors · {snapshot.turns} turns"
     )
     yield (
@@ -128,31 +133,34 @@ def _quantiles(snapshot: Snapshot, histogram: Histogram) -> str:
 def _waits(diagnosis: Diagnosis, groups: list[WaitGroup], style: Style, *, everything: bool) -> Iterator[str]:
     yield style.strong("waiting, the longest first")
     shown = groups if everything else groups[:_MOST_GROUPS]
-    tasks = diagnosis.snapshot.by_id()
     for group in shown:
-        first = group.tasks[0]
-        who = first.name if len(group.tasks) == 1 else f"{len(group.tasks)} tasks"
-        place = _place(diagnosis, first) or group.place
+        first = group.longest
+        who = first.name if group.size == 1 else f"{group.size} tasks"
+        place = _place(diagnosis.evidence, group)
         what = f"{who}{' in ' + place if place else ''}"
         since = f"{duration(first.state_ns):>11}"
-        awaited = _what(diagnosis, first, group, tasks)
+        awaited = _what(diagnosis.evidence, first, group)
         yield f"  {since}  {shorten(what, _WIDTH - 50)} for {shorten(awaited, 70)}"
     if len(shown) < len(groups):
         yield style.dim(f"  {'':>11}  and {len(groups) - len(shown)} more places: --all shows them")
 
 
-def _place(diagnosis: Diagnosis, task: TaskView) -> str:
-    """Return the line of the program's own code at which a task waits, if its await stack is known."""
-    frame = own_frame(reversed(diagnosis.told(task).stack))
-    return f"{frame.file.rpartition('/')[2]}:{frame.line} {frame.function}" if frame is not None else ""
+def _place(evidence: Evidence, group: WaitGroup) -> str:
+    """Return the line of the program's own code at which the tasks wait, as far as the loop told of one."""
+    ids = group.table.column("id")
+    told = evidence.answer.tasks
+    at = group.first if ids[group.first] in told else next((i for i in group.indexes if ids[i] in told), None)
+    frame = evidence.place(ids[at]) if at is not None else None
+    return f"{frame.file.rpartition('/')[2]}:{frame.line} {frame.function}" if frame else group.place
 
 
-def _what(diagnosis: Diagnosis, task: TaskView, group: WaitGroup, tasks: dict[int, TaskView]) -> str:
-    if len(group.tasks) > 1 or task.reason is None:
+def _what(evidence: Evidence, task: TaskView, group: WaitGroup) -> str:
+    if group.size > 1 or task.reason is None:
         return group.text
-    if (awaited := tasks.get(task.awaited_id)) is not None:
-        return f"task {awaited.label}"
-    subject = diagnosis.told(task).subject
+    awaited = group.table.find(task.awaited_id) if task.awaited_id else None
+    if awaited is not None:
+        return f"task {group.table.view(awaited).label}"
+    subject = evidence.told(task.id).subject
     return f"{task.reason.text}: {subject}" if subject else task.reason.text
 
 
@@ -174,6 +182,7 @@ def as_json(diagnosis: Diagnosis) -> dict[str, object]:
         "timers": snapshot.timers,
         "descriptors": snapshot.fds,
         "tasks_unseen": snapshot.tasks_unseen,
+        "tasks_untold": diagnosis.answer.left if diagnosis.answer is not None else None,
         "states": {state.name.lower(): count for state, count in snapshot.counts().items()},
         "delay_ns": _quantiles_json(snapshot, snapshot.delay_histogram),
         "step_ns": _quantiles_json(snapshot, snapshot.step_histogram),
@@ -218,7 +227,7 @@ def _quantiles_json(snapshot: Snapshot, histogram: Histogram) -> dict[str, int]:
 
 
 def _task_json(task: TaskView, diagnosis: Diagnosis) -> dict[str, object]:
-    told = diagnosis.told(task)
+    told = diagnosis.evidence.told(task.id)
     return {
         "id": task.id,
         "name": task.name,

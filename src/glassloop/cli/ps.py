@@ -111,25 +111,9 @@ def _row(earlier: Snapshot, now: Snapshot) -> Row:
         ready=now.ready,
         delay_p99_ns=now.quantile_ns(delays, 0.99),
         stuck_ns=now.stuck.for_ns if now.stuck is not None else 0,
-        status=status(now),
+        status=now.status,
         command=" ".join(now.command),
     )
-
-
-def status(snapshot: Snapshot) -> str:
-    """Return in a word or two what a loop does."""
-    if snapshot.process_state == "T":
-        return "stopped by a signal"
-    if not snapshot.alive and snapshot.phase is not Phase.CLOSED:
-        return "died"
-    if snapshot.stuck is not None:
-        return f"STUCK {duration(snapshot.stuck.for_ns)}"
-    return {
-        Phase.POLLING: "waiting",
-        Phase.RUNNING: "running",
-        Phase.STOPPED: "not running",
-        Phase.CLOSED: "closed",
-    }[snapshot.phase]
 
 
 def as_json(row: Row) -> dict[str, object]:

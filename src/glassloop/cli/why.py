@@ -11,22 +11,24 @@ cannot be looked into.
 """
 
 import argparse
-import json
 import time
+from typing import TYPE_CHECKING
 
 from glassloop.cli._targets import FINE, TROUBLE, Style, add_target, open_target, prepare_stdout, report
-from glassloop.cli._why_text import Diagnosis, as_json, render
-from glassloop.glass.answers import Answer
 from glassloop.glass.errors import ReadError
-from glassloop.glass.insights import Evidence, find_insights
-from glassloop.glass.layout import Phase, State
+from glassloop.glass.layout import Phase
 from glassloop.glass.page import Page
 from glassloop.glass.raw import RECORD, RawRecord
 from glassloop.glass.reader import take_snapshot
-from glassloop.glass.stacks import PATIENCE_S, ask
+from glassloop.glass.stacks import Question
+
+if TYPE_CHECKING:
+    from glassloop.cli._why_text import Diagnosis
 
 # How long a loop that gets on is asked to record each step, for the insights.
-_LOOK_NS = 100_000_000
+_LOOK_S = 0.1
+# How long it may tell of its tasks, once it has begun: of some thousand.
+_TELL_S = 0.04
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +48,11 @@ def main(arguments: argparse.Namespace) -> int:
             found = [diagnose(page) for page in pages]
     except ReadError as error:
         return report("why", error)
+    from glassloop.cli._why_text import as_json, render
+
     if arguments.json:
+        import json
+
         print(json.dumps({"loops": [as_json(one) for one in found]}, indent=2))
     else:
         style = Style.of_stdout()
@@ -55,22 +61,27 @@ def main(arguments: argparse.Namespace) -> int:
     return TROUBLE if any(one.is_trouble for one in found) else FINE
 
 
-def diagnose(page: Page) -> Diagnosis:
+def diagnose(page: Page) -> "Diagnosis":
     """Return all that can be said of a loop now."""
-    snapshot = take_snapshot(page)
-    answer = None
-    asked = False
+    first = take_snapshot(page, with_tasks=False)
     number = 0
-    if snapshot.alive and snapshot.stuck is None and snapshot.phase in (Phase.POLLING, Phase.RUNNING):
-        number = snapshot.record_count
-        began_s = time.monotonic()
-        asked = page.ask_for_records(snapshot.clock.to_ticks(time.monotonic_ns() + _LOOK_NS))
-        if any(task.state is State.WAITING for task in snapshot.tasks):
-            answer = ask(page, PATIENCE_S)
-        if asked:
-            time.sleep(max(0.0, began_s + _LOOK_NS / 1e9 - time.monotonic()))
-            snapshot = take_snapshot(page)
+    question = None
+    asked = False
+    if first.alive and first.stuck is None and first.phase in (Phase.POLLING, Phase.RUNNING):
+        number = first.record_count
+        asked = page.ask_for_records(first.clock.to_ticks(time.monotonic_ns() + round(_LOOK_S * 1e9)))
+        if asked and first.unfinished:
+            question = Question(page)
+    began_s = time.monotonic()
+    # Only here: while these are imported the loop answers.
+    from glassloop.cli._why_text import Diagnosis
+    from glassloop.glass.insights import Evidence, find_insights
+
+    answer = question.wait(tell_s=_TELL_S) if question is not None else None
+    if asked:
+        time.sleep(max(0.0, began_s + _LOOK_S - time.monotonic()))
+    snapshot = take_snapshot(page)
     _, data, _ = page.records(number)
-    records = tuple(RawRecord._make(fields) for fields in RECORD.iter_unpack(data))
-    evidence = Evidence(snapshot, records, answer or Answer())
-    return Diagnosis(snapshot, find_insights(evidence), answer, asked=asked)
+    records = tuple(map(RawRecord._make, RECORD.iter_unpack(data)))
+    evidence = Evidence(snapshot, records, answer)
+    return Diagnosis(evidence, find_insights(evidence), answer, asked=asked)

@@ -6,7 +6,7 @@ number, a line of file, line and function for each coroutine, and facts, lines t
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from glassloop.glass.model import Frame
 from glassloop.glass.text import clean
@@ -16,8 +16,7 @@ _MOST_FACTS = 256
 _MOST_DIGITS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(NamedTuple):
     """A task holds a lock, or a permit of a semaphore."""
 
     lock: str  # its identity
@@ -26,8 +25,7 @@ class Holding:
     is_sure: bool  # else it only looks so
 
 
-@dataclass(frozen=True, slots=True)
-class TaskAnswer:
+class TaskAnswer(NamedTuple):
     """What the loop told of one task."""
 
     stack: tuple[Frame, ...] = ()  # the innermost last
@@ -39,8 +37,7 @@ class TaskAnswer:
     cancelling: int = 0  # how often it was asked to end
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutorAnswer:
+class ExecutorAnswer(NamedTuple):
     """The loop's own executor."""
 
     threads: int
@@ -48,21 +45,23 @@ class ExecutorAnswer:
     queued: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReadyHandler:
+class ReadyHandler(NamedTuple):
     """A handler of add_reader() or add_writer() whose file descriptor is ready."""
 
     fd: int
     function: Frame  # with the line where it begins
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+_NO_TASKS: Mapping[int, TaskAnswer] = {}
+
+
+class Answer(NamedTuple):
     """All that the loop told."""
 
-    tasks: Mapping[int, TaskAnswer] = field(default_factory=dict)
+    tasks: Mapping[int, TaskAnswer] = _NO_TASKS
     executor: ExecutorAnswer | None = None
     ready: tuple[ReadyHandler, ...] = ()
+    left: int = 0  # tasks of which it did not get to tell
 
     @property
     def stacks(self) -> dict[int, tuple[Frame, ...]]:
@@ -90,6 +89,7 @@ def parse_answer(data: bytes) -> Answer:
     tasks: dict[int, TaskAnswer] = {}
     executor = None
     ready: tuple[ReadyHandler, ...] = ()
+    left = 0
     for part in (b"\n" + data).split(b"\n#")[1:]:
         head, _, rest = part.partition(b"\n")
         number = _number(head.decode("ascii", "replace"))
@@ -99,10 +99,11 @@ def parse_answer(data: bytes) -> Answer:
         ]
         if number:
             tasks[number] = _task(lines)
-        elif number == 0 and executor is None:
-            executor = next((_executor(line) for line in lines if line[0] == "!executor"), None)
-            ready = tuple(filter(None, (_ready(line) for line in lines if line[0] == "!ready")))
-    return Answer(tasks, executor, ready)
+        elif number == 0:
+            executor = executor or next((_executor(line) for line in lines if line[0] == "!executor"), None)
+            ready = ready or tuple(filter(None, (_ready(line) for line in lines if line[0] == "!ready")))
+            left = left or max((_left(line) for line in lines), default=0)
+    return Answer(tasks, executor, ready, left)
 
 
 def _task(lines: list[list[str]]) -> TaskAnswer:
@@ -140,6 +141,10 @@ def _executor(line: list[str]) -> ExecutorAnswer | None:
             return None if None in found else ExecutorAnswer(*(number or 0 for number in found))
         case _:
             return None
+
+
+def _left(line: list[str]) -> int:
+    return (_number(line[1]) or 0) if len(line) == 2 and line[0] == "!left" else 0
 
 
 def _ready(line: list[str]) -> ReadyHandler | None:

@@ -6,8 +6,7 @@ shared. The kernel lets the same user, and root, open it through /proc/PID/fd.
 
 import os
 import stat
-from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
 from glassloop.glass import layout
 from glassloop.glass.errors import (
@@ -22,8 +21,7 @@ from glassloop.glass.page import Page
 _MEMFD = "/memfd:glassloop"
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A process with pages, or with what looks like one and cannot be read."""
 
     pid: int
@@ -175,9 +173,10 @@ def _own_numbers(pid: int) -> set[int]:
     """Return the process's number as it sees it itself, which differs in a container, and as we do."""
     numbers = {pid}
     try:
-        for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines():
-            if line.startswith("NSpid:"):
-                numbers.update(int(word) for word in line.split()[1:])
+        with open(f"/proc/{pid}/status", "rb") as status:
+            for line in status:
+                if line.startswith(b"NSpid:"):
+                    numbers.update(int(word) for word in line.split()[1:])
     except OSError:
         pass
     return numbers

@@ -1,7 +1,7 @@
 """The log-linear histograms of a page: four buckets for each power of two, of the value plus 4."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from glassloop.glass import layout
 
@@ -22,8 +22,7 @@ def bucket_bounds(bucket: int) -> tuple[int, int]:
     return (4 + part) * width - 4, (5 + part) * width - 4
 
 
-@dataclass(frozen=True, slots=True)
-class Histogram:
+class Histogram(NamedTuple):
     """How often which values came. Values are in the page's unit: ticks, or entries of a batch."""
 
     counts: tuple[int, ...]

@@ -4,8 +4,8 @@ A page is shared memory (``glassloop`` in ``/proc/PID/fd``) that the loop writes
 right to may read at any time. Run as a script this module prints the C header that its writer includes.
 """
 
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 MAGIC = b"glasslp\0"
 VERSION = 1
@@ -23,8 +23,7 @@ _C_TYPES = {"u64": "uint64_t", "i64": "int64_t", "u32": "uint32_t", "u8": "uint8
 _SIZES = {"u64": 8, "i64": 8, "u32": 4, "u8": 1, "f64": 8}
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(NamedTuple):
     """One field of a structure. ``type`` is u8, u32, u64, i64, f64, or a number of bytes for text."""
 
     name: str
@@ -37,8 +36,7 @@ class Field:
         return self.type if isinstance(self.type, int) else _SIZES[self.type]
 
 
-@dataclass(frozen=True)
-class Structure:
+class Structure(NamedTuple):
     """Fields one after the other; each lies at a multiple of its own size."""
 
     name: str
@@ -190,9 +188,11 @@ LIVE = Structure(
         Field("strings", "u32", "bytes of strings used"),
         Field("full_until", "u64", "a reader sets it: until then, in ticks, each step is timed and recorded"),
         Field("stacks_wanted", "u64", "a reader adds 1 to ask for the await stacks"),
-        Field("stacks_given", "u64", "the request that the stacks answer"),
-        Field("stacks_length", "u64", "bytes of the answer"),
+        Field("stacks_given", "u64", "the request that the stacks answer; 0 while they are written"),
+        Field("stacks_length", "u64", "bytes of the answer; more than 0 once it has begun"),
         Field("tasks_made", "u64", "tasks that were given a slot so far"),
+        Field("stacks_enough", "u64", "a reader sets it to its request: tell no more, end the answer"),
+        Field("stacks_first", "u64", "the task of which to tell first, set by a reader before it asks; or 0"),
     ),
 )
 
@@ -273,8 +273,7 @@ SITE = Structure(
 STRUCTURES = (HEADER, LIVE, TASK, RECORD, BLOCK, SITE)
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """A part of the page: where it lies and how long it is, in bytes."""
 
     name: str

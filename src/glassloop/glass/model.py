@@ -4,12 +4,12 @@ All times are CLOCK_MONOTONIC of the loop's machine.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from glassloop.glass.histogram import Histogram
 from glassloop.glass.layout import Cause, Phase, Running, State
-from glassloop.glass.reasons import Site, WaitKind, WaitReason
+from glassloop.glass.reasons import Site, WaitReason
+from glassloop.glass.text import duration
 from glassloop.glass.ticks import TickClock
 
 if TYPE_CHECKING:  # it makes TaskViews, so it imports this
@@ -19,8 +19,7 @@ if TYPE_CHECKING:  # it makes TaskViews, so it imports this
 _NOT_OWN = ("/site-packages/", "/dist-packages/", "/lib/python3", "<frozen", "/glassloop/")
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One line of a stack."""
 
     file: str
@@ -42,8 +41,7 @@ def own_frame(frames: Iterable[Frame]) -> Frame | None:
     return next((frame for frame in found if frame.is_own), found[0] if found else None)
 
 
-@dataclass(frozen=True, slots=True)
-class BlockView:
+class BlockView(NamedTuple):
     """One step that outlasted the limit, with the stack that was taken meanwhile, innermost line first."""
 
     number: int
@@ -93,8 +91,7 @@ class TaskView(NamedTuple):
         return f"{self.name} ({function})" if function and function not in self.name else self.name
 
 
-@dataclass(frozen=True, slots=True)
-class Stuck:
+class Stuck(NamedTuple):
     """What keeps a loop from its other work."""
 
     for_ns: int
@@ -121,8 +118,10 @@ class Stuck:
         return "a callback"
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+_DOINGS = {Phase.POLLING: "waiting", Phase.RUNNING: "running", Phase.STOPPED: "not running"}
+
+
+class Snapshot(NamedTuple):
     """A loop at one moment."""
 
     source: str  # where the page was found
@@ -169,6 +168,24 @@ class Snapshot:
         return self.table.views
 
     @property
+    def is_over(self) -> bool:
+        """Whether nothing new will come from this page: its loop is closed, or its process has ended."""
+        return not self.alive or self.phase is Phase.CLOSED
+
+    @property
+    def status(self) -> str:
+        """What the loop does, in a word or two."""
+        if self.phase is Phase.CLOSED:
+            return "closed"
+        if not self.alive:
+            return "process ended"
+        if self.process_state == "T":
+            return "stopped by a signal"
+        if self.stuck is not None:
+            return f"STUCK {duration(self.stuck.for_ns)}"
+        return _DOINGS[self.phase]
+
+    @property
     def utilization(self) -> float:
         """The share of its time that the loop spent running, since its start: 0 to 1."""
         return share(self.busy_ns, self.busy_ns + self.idle_ns)
@@ -189,28 +206,3 @@ class Snapshot:
 def share(part: float, whole: float) -> float:
     """Return part / whole, 0 where there is nothing."""
     return part / whole if whole > 0 else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class WaitGroup:
-    """Tasks that wait for the same kind of thing at the same place."""
-
-    kind: WaitKind
-    text: str
-    place: str  # the waiting tasks' coroutine
-    tasks: tuple[TaskView, ...]  # the longest wait first
-
-
-def group_waits(tasks: Iterable[TaskView]) -> list[WaitGroup]:
-    """Return the waiting tasks by reason and coroutine, the longest wait first."""
-    groups: dict[tuple[WaitKind, str, str], list[TaskView]] = {}
-    for task in tasks:
-        if task.state is State.WAITING and task.reason is not None:
-            place = str(task.coroutine) if task.coroutine is not None else ""
-            text = "another task" if task.reason.kind is WaitKind.TASK else task.reason.text
-            groups.setdefault((task.reason.kind, text, place), []).append(task)
-    found = [
-        WaitGroup(kind, text, place, tuple(sorted(members, key=lambda task: -task.state_ns)))
-        for (kind, text, place), members in groups.items()
-    ]
-    return sorted(found, key=lambda group: -group.tasks[0].state_ns)

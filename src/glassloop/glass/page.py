@@ -11,9 +11,8 @@ import mmap
 import os
 import struct
 from collections import deque
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from glassloop.glass import layout, raw
 from glassloop.glass.errors import BadPageError
@@ -29,8 +28,7 @@ _TASK_SIZE = layout.TASK.size
 _ID_OFFSET = layout.TASK.offsets["id"]
 
 
-@dataclass(frozen=True, slots=True)
-class SlotCopies:
+class SlotCopies(NamedTuple):
     """Slots that hold a task, one after the other, each copied whole."""
 
     numbers: list[int]  # of the slots
@@ -277,20 +275,27 @@ class Page:
                     break
         return found
 
-    def ask_for_stacks(self) -> int:
-        """Ask the loop for its tasks' await stacks; return the number of the request."""
-        offset = self.sections["live"].offset + layout.LIVE.offsets["stacks_wanted"]
+    def ask_for_stacks(self, first: int = 0) -> int:
+        """Ask the loop for its tasks' await stacks, of one first of all; return the number of the request."""
         request = (self._counter("stacks_wanted") + 1) & (2**64 - 1)
-        os.pwrite(self.fd, request.to_bytes(8, "little"), offset)
+        self._set("stacks_first", first)
+        self._set("stacks_wanted", request)
         return request
+
+    def end_stacks(self, request: int) -> None:
+        """Have the loop end its answer with what it has told by now."""
+        self._set("stacks_enough", request)
+
+    def _set(self, field: str, value: int) -> None:
+        offset = self.sections["live"].offset + layout.LIVE.offsets[field]
+        os.pwrite(self.fd, value.to_bytes(8, "little"), offset)
 
     def ask_for_records(self, until_ticks: int) -> bool:
         """Ask the loop to time and record each step until then; say whether that was possible."""
         if not self.writable:
             return False
         if self._counter("full_until") < until_ticks:
-            offset = self.sections["live"].offset + layout.LIVE.offsets["full_until"]
-            os.pwrite(self.fd, until_ticks.to_bytes(8, "little"), offset)
+            self._set("full_until", until_ticks)
         return True
 
     def given_stacks(self) -> tuple[int, int]:

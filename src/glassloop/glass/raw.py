@@ -75,6 +75,8 @@ class RawLive(NamedTuple):
     stacks_given: int
     stacks_length: int
     tasks_made: int
+    stacks_enough: int
+    stacks_first: int
 
 
 class RawTask(NamedTuple):

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from glassloop.glass import finder, layout, raw
 from glassloop.glass.errors import BadPageError
@@ -225,7 +224,8 @@ def _process(pid: int | None) -> tuple[str, int]:
         return "", 0
     try:
         # The name in parentheses may hold anything.
-        words = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        with open(f"/proc/{pid}/stat", errors="replace") as file:
+            words = file.read().rpartition(")")[2].split()
         return words[0], int(words[17])
     except (OSError, IndexError, ValueError):
         return "", 0

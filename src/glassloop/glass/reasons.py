@@ -6,7 +6,7 @@ own waiting places; whatever is not in it shows as a future made in the function
 
 import enum
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from glassloop.glass import layout
 
@@ -27,8 +27,10 @@ class WaitKind(enum.StrEnum):
     STREAM_CLOSE = "stream close"
     SOCKET = "socket"
     CONNECT = "connect"
+    HANDSHAKE = "tls handshake"
     DNS = "dns"
     EXECUTOR = "executor"
+    FILE = "file"
     PROCESS = "process"
     GATHER = "gather"
     WAIT = "wait"
@@ -61,8 +63,7 @@ INTERNAL = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(NamedTuple):
     """A function of the program: its qualified name, file, and the line where it begins."""
 
     name: str
@@ -78,26 +79,24 @@ class Site:
         return f"{self.place} {self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class WaitReason:
+class WaitReason(NamedTuple):
     """What a task waits for: a kind to count by, and words."""
 
     kind: WaitKind
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One waiting place: a file (without .py; empty: any), the function's qualified name, what it means."""
 
     module: str
-    function: re.Pattern[str]
+    function: str  # a regular expression, compiled by re when it is first used
     kind: WaitKind
     text: str
 
 
 def _row(module: str, function: str, kind: WaitKind, text: str) -> Row:
-    return Row(module, re.compile(function), kind, text)
+    return Row(module, function, kind, text)
 
 
 TABLE = (
@@ -125,10 +124,11 @@ TABLE = (
     _row("asyncio/streams", r"StreamReaderProtocol\..*", WaitKind.STREAM_CLOSE, "a stream to close"),
     _row("asyncio/base_subprocess", r".*\._wait", WaitKind.PROCESS, "a process to end"),
     _row("asyncio/base_subprocess", r".*", WaitKind.PROCESS, "a process"),
-    _row("asyncio/unix_events", r".*_make_subprocess_transport", WaitKind.PROCESS, "a process to start"),
+    _row("", r".*_make_subprocess_transport", WaitKind.PROCESS, "a process to start"),
     _row("asyncio/base_events", r"Server\.serve_forever", WaitKind.SERVER, "nothing: it serves for ever"),
     _row("asyncio/base_events", r"Server\.wait_closed", WaitKind.SERVER, "a server to close"),
     _row("asyncio/base_events", r".*\.(getaddrinfo|getnameinfo)", WaitKind.DNS, "a name to be resolved"),
+    _row("glassloop/_names", r"NameResolver\.ask", WaitKind.DNS, "a name to be resolved"),
     _row(
         "asyncio/base_events",
         r".*\.(run_in_executor|shutdown_default_executor)",
@@ -136,14 +136,29 @@ TABLE = (
         "a thread",
     ),
     _row("asyncio/futures", r"wrap_future", WaitKind.EXECUTOR, "a job in a thread or process"),
+    _row("_offload/offloading", r"_in_thread", WaitKind.EXECUTOR, "an offloaded job in a thread"),
+    _row("_offload/offloading", r"_in_process", WaitKind.EXECUTOR, "an offloaded job in a process"),
+    _row("_offload/offloading", r"_in_interpreter", WaitKind.EXECUTOR, "an offloaded job in an interpreter"),
+    _row("_offload/offloading", r"_in_executor", WaitKind.EXECUTOR, "an offloaded job in an executor"),
+    _row("_offload/offloading", r"_in_cluster", WaitKind.EXECUTOR, "an offloaded job in a cluster"),
     _row("", r".*\b(sock_connect|_sock_connect)", WaitKind.CONNECT, "a connection"),
-    _row("", r"\w*EventLoop\.sock_\w+", WaitKind.SOCKET, "a socket"),
+    _row("", r"\w*(EventLoop|SockMethods)\.sock_recv\w*", WaitKind.SOCKET, "data from a socket"),
+    _row("", r"\w*(EventLoop|SockMethods)\.sock_accept", WaitKind.SOCKET, "a connection to a socket"),
+    _row("", r"\w*(EventLoop|SockMethods)\._?sock_send\w*", WaitKind.SOCKET, "room in a socket"),
     _row(
         "",
         r"\w*EventLoop\.(_?create_\w*connection\w*|start_tls|connect_\w+_pipe|create_datagram_endpoint)",
         WaitKind.CONNECT,
         "a connection",
     ),
+    _row("_io/tls_connection", r"TLSConnection", WaitKind.HANDSHAKE, "a TLS handshake"),
+    # Classes, each of which names a kind of operation: see _io/file_operation.py.
+    _row("_io/file_operation", r"Opening", WaitKind.FILE, "a file to be opened"),
+    _row("_io/file_operation", r"Reading", WaitKind.FILE, "a file to be read"),
+    _row("_io/file_operation", r"Writing", WaitKind.FILE, "a file to be written"),
+    _row("_io/file_operation", r"Syncing", WaitKind.FILE, "a file to reach the disk"),
+    _row("_io/file_operation", r"Closing", WaitKind.FILE, "a file to be closed"),
+    _row("_io/file_operation", r"Working", WaitKind.FILE, "a thread for files"),
     _row("asyncio/staggered", r".*", WaitKind.CONNECT, "a connection"),
 )
 
@@ -157,7 +172,7 @@ def wait_reason(awaited: int, site: Site | None, subject: int, deadline_ns: int)
         path = site.file.removesuffix(".py") if "/" in site.file else site.file.replace(".", "/")
         module = "/".join(path.rsplit("/", 2)[-2:])
         for row in TABLE:
-            if row.module in ("", module) and row.function.fullmatch(site.name):
+            if row.module in ("", module) and re.fullmatch(row.function, site.name):
                 return WaitReason(row.kind, row.text)
     if deadline_ns:
         return WaitReason(WaitKind.TIMER, "a timer")

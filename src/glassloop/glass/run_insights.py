@@ -3,7 +3,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from glassloop.glass.insight import Evidence, Insight
 from glassloop.glass.layout import Cause, Kind, Running, State
@@ -34,10 +34,12 @@ class NeverYields(Insight[TaskView]):
     LEAST_STEPS = 3
 
     def check(self, evidence: Evidence) -> Iterator[TaskView]:
-        slow_ns = evidence.snapshot.slow_ns
+        table, slow_ns = evidence.snapshot.table, evidence.snapshot.slow_ns
+        least_ticks = table.clock.length_ticks(self.LEAST_STEPS * slow_ns / 2)
+        ran_long = [index for index, ticks in enumerate(table.column("cpu_ticks")) if ticks > least_ticks]
         found = [
             task
-            for task in evidence.snapshot.tasks
+            for task in table.select(ran_long).views
             if task.steps >= self.LEAST_STEPS
             and task.cpu_ns / task.steps > slow_ns / 2
             and share(task.cpu_ns, task.age_ns) > 0.5
@@ -64,10 +66,11 @@ class WakesItself(Insight[tuple[str, int, int]]):
             for record in evidence.records
             if record.kind == Kind.STEP and record.state == State.READY and record.cause == Cause.YIELDED
         )
-        tasks = evidence.snapshot.by_id()
         for task_id, count in yielded.most_common():
-            if count >= self.LEAST_STEPS and count > 0.9 * steps[task_id] and task_id in tasks:
-                yield tasks[task_id].label, count, steps[task_id]
+            if count >= self.LEAST_STEPS and count > 0.9 * steps[task_id]:
+                index = evidence.snapshot.table.find(task_id)
+                if index is not None:
+                    yield evidence.view(index).label, count, steps[task_id]
 
     def sentence(self, subject: tuple[str, int, int]) -> str:
         label, count, steps = subject
@@ -76,8 +79,7 @@ class WakesItself(Insight[tuple[str, int, int]]):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class BusyDescriptor:
+class BusyDescriptor(NamedTuple):
     """A descriptor, how often it was ready, and the function that handles it, where that is known."""
 
     fd: int
@@ -127,12 +129,17 @@ class Starved(Insight[tuple[int, TaskView]]):
     name = "starvation"
 
     def check(self, evidence: Evidence) -> Iterator[tuple[int, TaskView]]:
-        slow_ns = evidence.snapshot.slow_ns
+        table = evidence.snapshot.table
+        if not table.count(State.READY):
+            return
+        since, long_ago = table.column("since_ticks"), evidence.before(evidence.snapshot.slow_ns)
         ready = [
-            task for task in evidence.snapshot.tasks if task.state is State.READY and task.state_ns > slow_ns
+            index
+            for index, state in enumerate(table.states)
+            if state == State.READY and since[index] < long_ago
         ]
         if ready:
-            yield len(ready), max(ready, key=lambda task: task.state_ns)
+            yield len(ready), evidence.view(min(ready, key=since.__getitem__))
 
     def sentence(self, subject: tuple[int, TaskView]) -> str:
         count, longest = subject

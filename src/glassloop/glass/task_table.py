@@ -43,12 +43,13 @@ class TaskTable:
         self.now_ns = now_ns
         self._data = copies.slots
         self._names = copies.names
-        self._find_site = find_site
+        self.find_site = find_site
         self._columns: dict[str, list[int]] = {}
         self._states: bytes | None = None
         self._reasons: list[WaitReason | None] | None = None
         self._task_names: list[str] | None = None
         self._views: tuple[TaskView, ...] | None = None
+        self._positions: dict[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.slots)
@@ -98,7 +99,7 @@ class TaskTable:
                 key = (awaited, site, subject if awaited == Awaited.TASK else 0, deadline != 0)
                 reason = made.get(key)
                 if reason is None:
-                    reason = made[key] = wait_reason(awaited, self._find_site(site), key[2], deadline)
+                    reason = made[key] = wait_reason(awaited, self.find_site(site), key[2], deadline)
                 found.append(reason)
             self._reasons = found
         return self._reasons
@@ -121,7 +122,7 @@ class TaskTable:
 
     def _sites(self, column: str) -> list[Site | None]:
         numbers = self.column(column)
-        made = {number: self._find_site(number) for number in set(numbers)}
+        made = {number: self.find_site(number) for number in set(numbers)}
         return [made[number] for number in numbers]
 
     def select(self, indexes: Sequence[int]) -> "TaskTable":
@@ -132,7 +133,7 @@ class TaskTable:
             slots=b"".join(self._data[index * _SIZE : (index + 1) * _SIZE] for index in indexes),
             names=b"".join(self._names[index * name_size : (index + 1) * name_size] for index in indexes),
         )
-        return TaskTable(copies, self.clock, self.now_ns, self._find_site)
+        return TaskTable(copies, self.clock, self.now_ns, self.find_site)
 
     def find(self, task_id: int) -> int | None:
         """Return the index of a task; None: it is not here."""
@@ -140,6 +141,17 @@ class TaskTable:
             return self.column("id").index(task_id)
         except ValueError:
             return None
+
+    @property
+    def positions(self) -> dict[int, int]:
+        """The index of each task, by its number: for those who look for many."""
+        if self._positions is None:
+            self._positions = {number: index for index, number in enumerate(self.column("id"))}
+        return self._positions
+
+    def view(self, index: int) -> TaskView:
+        """Return one task."""
+        return self._views[index] if self._views is not None else self.select((index,)).views[0]
 
     def count(self, state: State) -> int:
         """Return how many tasks are in a state."""

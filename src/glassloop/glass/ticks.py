@@ -7,7 +7,7 @@ made.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from glassloop.glass.errors import BadPageError
 from glassloop.glass.raw import RawHeader, RawLive
@@ -17,8 +17,7 @@ APART_NS = 10_000_000
 _AGREE = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class TickClock:
+class TickClock(NamedTuple):
     """The straight line through a known pair of (ticks, ns)."""
 
     ticks: int
@@ -36,6 +35,10 @@ class TickClock:
     def length_ns(self, ticks: int) -> int:
         """Return how long so many ticks take."""
         return round(ticks * self.ns_per_tick)
+
+    def length_ticks(self, ns: float) -> int:
+        """Return how many ticks so long a time has."""
+        return round(ns / self.ns_per_tick)
 
     def all_to_ns(self, counts: Iterable[int]) -> list[int]:
         """Return ``to_ns`` of each, quicker than one by one."""

@@ -2,18 +2,18 @@
 # ruff: noqa: D102 - the base class says what check and sentence do, each class what it is for
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from glassloop.glass.answers import Holding
 from glassloop.glass.insight import SECOND_NS, Evidence, Insight
-from glassloop.glass.layout import State
-from glassloop.glass.model import TaskView, group_waits
+from glassloop.glass.layout import Awaited, State
+from glassloop.glass.model import TaskView
 from glassloop.glass.reasons import INTERNAL, WaitKind
 from glassloop.glass.text import duration
+from glassloop.glass.wait_groups import WaitGroup
 
 
-@dataclass(frozen=True, slots=True)
-class Backlog:
+class Backlog(NamedTuple):
     """Jobs that wait for a thread."""
 
     queued: int
@@ -30,13 +30,17 @@ class ExecutorFull(Insight[Backlog]):
     OTHER_THREADS = 2
 
     def check(self, evidence: Evidence) -> Iterator[Backlog]:
-        waits_ns = sorted(
-            task.state_ns
-            for task in evidence.snapshot.tasks
-            if task.reason is not None and task.reason.kind in (WaitKind.EXECUTOR, WaitKind.DNS)
-        )
+        snapshot = evidence.snapshot
+        since = snapshot.table.column("since_ticks")
+        began = [
+            since[index]
+            for group in evidence.groups
+            if group.kind in (WaitKind.EXECUTOR, WaitKind.DNS)
+            for index in group.indexes
+        ]
+        waits_ns = sorted(max(0, snapshot.now_ns - ns) for ns in snapshot.clock.all_to_ns(began))
         executor = evidence.answer.executor
-        threads = evidence.snapshot.process_threads - self.OTHER_THREADS
+        threads = snapshot.process_threads - self.OTHER_THREADS
         if executor is not None and executor.queued and executor.threads >= executor.most:
             # Jobs begin in the order of their coming: the newest are those that are queued.
             queued_ns = waits_ns[: executor.queued]
@@ -58,14 +62,15 @@ class ExecutorFull(Insight[Backlog]):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class HeldLock:
+class HeldLock(NamedTuple):
     """Tasks that wait for the same lock, as far as that is known, and who holds it."""
 
     what: str
-    waiters: tuple[TaskView, ...]  # the longest wait first
+    waiters: int
+    longest: TaskView
     place: str
-    is_asked: bool  # the loop has told what it knows
+    is_asked: bool  # the loop has told what it knows of the one that waits longest
+    is_all: bool  # ... and of all the others
     holders: tuple[tuple[TaskView, Holding], ...]
 
 
@@ -76,35 +81,51 @@ class LockWait(Insight[HeldLock]):
     LONG_NS = SECOND_NS
 
     def check(self, evidence: Evidence) -> Iterator[HeldLock]:
-        tasks = evidence.snapshot.by_id()
-        holders = evidence.answer.holders()
-        for group in group_waits(evidence.snapshot.tasks):
-            if (
-                group.kind not in (WaitKind.LOCK, WaitKind.SEMAPHORE)
-                or group.tasks[0].state_ns <= self.LONG_NS
-            ):
+        table = evidence.snapshot.table
+        ids, since = table.column("id"), table.column("since_ticks")
+        long_ago = evidence.before(self.LONG_NS)
+        holders: dict[str, list[tuple[int, Holding]]] | None = None
+        for group in evidence.groups:
+            if group.kind not in (WaitKind.LOCK, WaitKind.SEMAPHORE) or since[group.first] >= long_ago:
                 continue
-            by_lock: dict[str, list[TaskView]] = {}
-            for task in group.tasks:
-                by_lock.setdefault(evidence.told(task).lock, []).append(task)
+            holders = evidence.answer.holders() if holders is None else holders
+            by_lock: dict[str, list[int]] = {}
+            for index in group.by_wait():
+                by_lock.setdefault(evidence.told(ids[index]).lock, []).append(index)
             for lock, waiters in by_lock.items():
-                if waiters[0].state_ns > self.LONG_NS:
-                    place = evidence.place(waiters[0])
-                    yield HeldLock(
-                        evidence.told(waiters[0]).subject or group.text,
-                        tuple(waiters),
-                        str(place) if place is not None else group.place,
-                        bool(lock),
-                        tuple((tasks[who], held) for who, held in holders.get(lock, ()) if who in tasks),
-                    )
+                if since[waiters[0]] < long_ago:
+                    yield self._held(evidence, group, lock, waiters, holders.get(lock, []))
+
+    def _held(
+        self,
+        evidence: Evidence,
+        group: WaitGroup,
+        lock: str,
+        waiters: list[int],
+        holders: list[tuple[int, Holding]],
+    ) -> HeldLock:
+        longest = evidence.view(waiters[0])
+        place = evidence.place(longest.id)
+        found = ((group.table.find(who), held) for who, held in holders)
+        return HeldLock(
+            evidence.told(longest.id).subject or group.text,
+            len(waiters),
+            longest,
+            str(place) if place is not None else group.place,
+            bool(lock),
+            not evidence.answer.left,
+            tuple((evidence.view(index), held) for index, held in found if index is not None),
+        )
 
     def sentence(self, subject: HeldLock) -> str:
-        longest = subject.waiters[0]
-        count = "1 task waits" if len(subject.waiters) == 1 else f"{len(subject.waiters)} tasks wait"
+        longest = subject.longest
+        count = "1 task waits" if subject.waiters == 1 else f"{subject.waiters} tasks wait"
         where = f" at {subject.place}" if subject.place else ""
         waits = f"{count} for {subject.what}{where}, {longest.name} for {duration(longest.state_ns)}"
         if not subject.is_asked:
             return f"{waits}: its holder keeps it across a wait"
+        if not subject.holders and not subject.is_all:
+            return f"{waits}: its holder is not among the tasks of which the loop had time to tell"
         if not subject.holders:
             return f"{waits}: no task of this loop is seen to hold it; it may never have been released"
         return f"{waits}: {_held_by(subject.holders[0])}" + (
@@ -118,13 +139,17 @@ def _held_by(holder: tuple[TaskView, Holding]) -> str:
     return f"{'held' if holding.is_sure else 'held, it seems,'} by {task.label} at {holding.frame}{reason}"
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """A task in a ring, and why it waits for the next one."""
 
     task: TaskView
     how: str = "awaits"
     place: str = ""  # where it waits
+
+
+# A task without which another does not go on, and what it holds; None: it is awaited.
+_Edge = tuple[int, Holding | None]
+_MOST_ROUNDS = 20
 
 
 class WaitCycle(Insight[tuple[Link, ...]]):
@@ -136,26 +161,33 @@ class WaitCycle(Insight[tuple[Link, ...]]):
     STANDING_NS = SECOND_NS // 20
 
     def check(self, evidence: Evidence) -> Iterator[tuple[Link, ...]]:
-        tasks = evidence.snapshot.by_id()
-        holders = evidence.answer.holders()
+        links = self._links(evidence)
+        # Who waits for somebody that waits for nobody is in no ring: most, and quickly seen.
+        for _ in range(_MOST_ROUNDS):
+            before = len(links)
+            links = {
+                number: found
+                for number, found in links.items()
+                if any(awaited in links for awaited, _ in found)
+            }
+            if len(links) > 0.9 * before:
+                break
         done: set[int] = set()
-        for start in tasks:
-            path: dict[int, tuple[Link, Iterator[tuple[int, Link]]]] = {}
+        for start in [number for number in evidence.snapshot.table.column("id") if number in links]:
+            path: dict[int, Iterator[_Edge]] = {}
             at = start
             while True:
-                if at in tasks and at not in done and at not in path:
-                    path[at] = (Link(tasks[at]), self._links(evidence, tasks[at], holders))
+                if at in links and at not in done and at not in path:
+                    path[at] = iter(links[at])
                 elif at in path:
-                    ring = list(path)[list(path).index(at) :]
-                    first = ring.index(min(ring))  # told the same way, wherever the search came upon it
-                    yield tuple(path[task_id][0] for task_id in ring[first:] + ring[:first])
-                    done.update(path)
+                    ring = list(path)
+                    yield self._ring(evidence, ring[ring.index(at) :], links)
+                    done.update(ring)
                     break
                 while path:  # on to the next task that the last one waits for, or back
                     last = next(reversed(path))
-                    following = next(path[last][1], None)
+                    following = next(path[last], None)
                     if following is not None:
-                        path[last] = (following[1], path[last][1])
                         at = following[0]
                         break
                     done.add(last)
@@ -163,23 +195,46 @@ class WaitCycle(Insight[tuple[Link, ...]]):
                 else:
                     break
 
-    def _links(
-        self, evidence: Evidence, task: TaskView, holders: dict[str, list[tuple[int, Holding]]]
-    ) -> Iterator[tuple[int, Link]]:
-        """Yield each task without which this one does not go on."""
-        if task.awaited_id:
-            yield task.awaited_id, Link(task)
-        told = evidence.told(task)
-        if task.state is not State.WAITING or task.state_ns < self.STANDING_NS:
-            return
-        place = evidence.place(task)
-        where = str(place) if place is not None else ""
-        for awaited in told.awaits:
-            yield awaited, Link(task, "awaits", where)
-        held_by = holders.get(told.lock, ()) if told.lock else ()
-        if len(held_by) == 1:  # of many holders of a semaphore any one may let go
-            seems = "" if held_by[0][1].is_sure else ", it seems,"
-            yield held_by[0][0], Link(task, f"waits for {told.subject}, held{seems} by", where)
+    def _links(self, evidence: Evidence) -> "dict[int, list[_Edge]]":
+        """Return for each task those without which it does not go on."""
+        table = evidence.snapshot.table
+        ids = table.column("id")
+        found: dict[int, list[_Edge]] = {}
+        kinds = table.column("awaited")
+        if Awaited.TASK in kinds:
+            columns = zip(ids, table.states, kinds, table.column("subject"), strict=True)
+            for number, state, awaited, subject in columns:
+                if awaited == Awaited.TASK and state == State.WAITING and subject:
+                    found[number] = [(subject, None)]
+        holders = evidence.answer.holders()
+        since, standing = table.column("since_ticks"), evidence.before(self.STANDING_NS)
+        for told, index in evidence.told_tasks():
+            if table.states[index] == State.WAITING and since[index] <= standing:
+                edges: list[_Edge] = [(awaited, None) for awaited in told.awaits]
+                held_by = holders.get(told.lock, ()) if told.lock else ()
+                if len(held_by) == 1:  # of many holders of a semaphore any one may let go
+                    edges.append(held_by[0])
+                if edges:
+                    found.setdefault(ids[index], []).extend(edges)
+        return found
+
+    def _ring(self, evidence: Evidence, ring: list[int], links: "dict[int, list[_Edge]]") -> tuple[Link, ...]:
+        positions = evidence.snapshot.table.positions
+        first = ring.index(min(ring))
+        ring = ring[first:] + ring[:first]  # the same ring is always told in the same words
+        found = []
+        for number, following in zip(ring, (*ring[1:], ring[0]), strict=True):
+            task = evidence.view(positions[number])
+            place = evidence.place(number)
+            where = str(place) if place is not None else ""
+            held = next(held for awaited, held in links[number] if awaited == following)
+            if held is not None:
+                seems = "" if held.is_sure else ", it seems,"
+                how = f"waits for {evidence.told(number).subject}, held{seems} by"
+                found.append(Link(task, how, where))
+            else:
+                found.append(Link(task) if task.awaited_id == following else Link(task, "awaits", where))
+        return tuple(found)
 
     def sentence(self, subject: tuple[Link, ...]) -> str:
         following = (*subject[1:], subject[0])
@@ -191,33 +246,43 @@ class WaitCycle(Insight[tuple[Link, ...]]):
         )
 
 
-class NothingCanWake(Insight[tuple[TaskView, ...]]):
+class Standstill(NamedTuple):
+    """A loop in which nothing happens any more: how many tasks wait, and those that have waited longest."""
+
+    tasks: int
+    longest: tuple[TaskView, ...]
+
+
+class NothingCanWake(Insight[Standstill]):
     """All tasks wait for each other's doing, and no timer and no I/O is there that could start one."""
 
     name = "deadlock"
     severe = True
     LONG_NS = SECOND_NS // 10
+    MOST_NAMED = 4
 
-    def check(self, evidence: Evidence) -> Iterator[tuple[TaskView, ...]]:
-        snapshot = evidence.snapshot
-        tasks = [task for task in snapshot.tasks if task.state is not State.DONE]
+    def check(self, evidence: Evidence) -> Iterator[Standstill]:
+        snapshot, table = evidence.snapshot, evidence.snapshot.table
+        count = len(table) - table.count(State.DONE)
         # What is watched may wake a task; so may another thread, of which the page knows nothing.
-        if snapshot.ready or snapshot.timers or snapshot.fds or snapshot.running_id or not tasks:
+        if snapshot.ready or snapshot.timers or snapshot.fds or snapshot.running_id or not count:
             return
-        if all(
-            task.state is State.WAITING
-            and task.reason is not None
-            and task.reason.kind in INTERNAL
-            and task.state_ns > self.LONG_NS
-            for task in tasks
+        since, long_ago = table.column("since_ticks"), evidence.before(self.LONG_NS)
+        waits = [index for group in evidence.groups for index in group.indexes]
+        if (
+            len(waits) == count
+            and all(group.kind in INTERNAL for group in evidence.groups)
+            and max(map(since.__getitem__, waits)) < long_ago
         ):
-            yield tuple(sorted(tasks, key=lambda task: -task.state_ns))
+            longest = sorted(waits, key=since.__getitem__)[: self.MOST_NAMED]
+            yield Standstill(count, tuple(map(evidence.view, longest)))
 
-    def sentence(self, subject: tuple[TaskView, ...]) -> str:
+    def sentence(self, subject: Standstill) -> str:
         waits = "; ".join(
-            f"{task.label} for {task.reason.text if task.reason else '?'}" for task in subject[:4]
+            f"{task.label} for {task.reason.text if task.reason else '?'}" for task in subject.longest
         )
-        more = f"; and {len(subject) - 4} more" if len(subject) > 4 else ""
+        others = subject.tasks - len(subject.longest)
+        more = f"; and {others} more" if others else ""
         return f"nothing in this loop can go on by itself: no timer, no I/O, every task waits: {waits}{more}"
 
 
@@ -227,9 +292,9 @@ class LostFuture(Insight[tuple[TaskView, str]]):
     name = "lost future"
 
     def check(self, evidence: Evidence) -> Iterator[tuple[TaskView, str]]:
-        for task in evidence.snapshot.tasks:
-            if task.state is State.WAITING and evidence.told(task).is_lost:
-                yield task, str(evidence.place(task) or "")
+        for told, index in evidence.told_tasks():
+            if told.is_lost and (task := evidence.view(index)).state is State.WAITING:
+                yield task, str(evidence.place(task.id) or "")
 
     def sentence(self, subject: tuple[TaskView, str]) -> str:
         task, place = subject
@@ -247,20 +312,35 @@ class Forgotten(Insight[TaskView]):
     LONG_NS = 60 * SECOND_NS
 
     def check(self, evidence: Evidence) -> Iterator[TaskView]:
-        tasks = evidence.snapshot.by_id()
-        awaited = {task.awaited_id for task in evidence.snapshot.tasks}
+        table, long_ago = evidence.snapshot.table, evidence.before(self.LONG_NS)
+        groups = [
+            group
+            for group in evidence.groups
+            if group.kind in (WaitKind.FUTURE, WaitKind.OTHER, WaitKind.EVENT)
+            and table.column("since_ticks")[group.first] < long_ago
+        ]
+        if not groups:
+            return
+        ids, parents, since = table.column("id"), table.column("parent"), table.column("since_ticks")
+        there = set(ids)
+        awaited = {
+            subject
+            for kind, state, subject in zip(
+                table.column("awaited"), table.states, table.column("subject"), strict=True
+            )
+            if kind == Awaited.TASK and state == State.WAITING
+        }
         awaited.update(number for told in evidence.answer.tasks.values() for number in told.awaits)
         found = [
-            task
-            for task in evidence.snapshot.tasks
-            if task.reason is not None
-            and task.reason.kind in (WaitKind.FUTURE, WaitKind.OTHER, WaitKind.EVENT)
-            and task.state_ns > self.LONG_NS
-            and task.id not in awaited
-            and task.parent_id
-            and task.parent_id not in tasks
+            index
+            for group in groups
+            for index in group.indexes
+            if since[index] < long_ago
+            and parents[index]
+            and parents[index] not in there
+            and ids[index] not in awaited
         ]
-        yield from sorted(found, key=lambda task: -task.state_ns)
+        yield from map(evidence.view, sorted(found, key=since.__getitem__))
 
     def sentence(self, subject: TaskView) -> str:
         reason = subject.reason.text if subject.reason else "?"
@@ -279,8 +359,10 @@ class CancelledYetRunning(Insight[TaskView]):
     def check(self, evidence: Evidence) -> Iterator[TaskView]:
         found = [
             task
-            for task in evidence.snapshot.tasks
-            if evidence.told(task).cancelling and task.state is State.WAITING and task.state_ns > self.LONG_NS
+            for told, index in evidence.told_tasks()
+            if told.cancelling
+            and (task := evidence.view(index)).state is State.WAITING
+            and task.state_ns > self.LONG_NS
         ]
         yield from sorted(found, key=lambda task: -task.state_ns)
 

@@ -10,7 +10,7 @@ from glassloop.glass.model import Snapshot, share
 from glassloop.glass.text import duration
 from glassloop.top.cells import bar, fit, rate
 from glassloop.top.lines import short_frame
-from glassloop.top.look import command_text, is_over, status
+from glassloop.top.look import command_text
 from glassloop.top.rates import Rates
 
 _BAR = 16
@@ -31,8 +31,8 @@ def _doing(snapshot: Snapshot, width: int) -> Text:
     age = duration(snapshot.now_ns - snapshot.started_ns)
     rest = f"  Python {snapshot.python} · {snapshot.thread_name} · for {age}"
     if snapshot.stuck is None:
-        style = "bold yellow" if is_over(snapshot) else "green"
-        return Text.assemble((status(snapshot), style), (rest, "dim"))
+        style = "bold yellow" if snapshot.is_over else "green"
+        return Text.assemble((snapshot.status, style), (rest, "dim"))
     stuck = snapshot.stuck
     line = short_frame(stuck.line) if stuck.line is not None else "a line that is not known yet"
     when = "STUCK" if snapshot.alive else "died STUCK"

@@ -5,13 +5,12 @@ import time
 from dataclasses import dataclass
 
 from glassloop.glass import raw
-from glassloop.glass.layout import Kind, Phase
+from glassloop.glass.layout import Kind
 from glassloop.glass.model import Frame, Snapshot
 from glassloop.glass.page import Page
 from glassloop.glass.raw import RawRecord
 from glassloop.glass.reader import SiteTable, take_snapshot
 from glassloop.glass.stacks import PATIENCE_S, ask_for_stacks
-from glassloop.glass.text import duration
 
 # How much longer than until the next look the loop is asked to time each step: a look may come late.
 _LEASE_MORE_S = 1.0
@@ -61,26 +60,8 @@ class LoopSource:
 
     def await_stack(self, task_id: int) -> tuple[Frame, ...] | None:
         """Ask the loop where a task waits; the innermost frame is last. None: no answer."""
-        stacks = ask_for_stacks(self.page, PATIENCE_S)
+        stacks = ask_for_stacks(self.page, PATIENCE_S, task_id)
         return None if stacks is None else stacks.get(task_id, ())
-
-
-def status(snapshot: Snapshot) -> str:
-    """Return in a word or two what a loop does."""
-    if not snapshot.alive and snapshot.phase is not Phase.CLOSED:
-        return "process ended"
-    if snapshot.phase is Phase.CLOSED:
-        return "closed"
-    if snapshot.process_state == "T":
-        return "stopped by a signal"
-    if snapshot.stuck is not None:
-        return f"STUCK {duration(snapshot.stuck.for_ns)}"
-    return {Phase.POLLING: "waiting", Phase.RUNNING: "running", Phase.STOPPED: "not running"}[snapshot.phase]
-
-
-def is_over(snapshot: Snapshot) -> bool:
-    """Say whether nothing new will come from this page: its loop is closed, or its process has ended."""
-    return not snapshot.alive or snapshot.phase is Phase.CLOSED
 
 
 def command_text(snapshot: Snapshot) -> str:

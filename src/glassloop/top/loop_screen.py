@@ -18,7 +18,7 @@ from glassloop.top.distribution import draw_histograms
 from glassloop.top.head_lines import head_lines
 from glassloop.top.help_screen import HelpScreen
 from glassloop.top.lines import BlockLines, DescriptorLines, TaskLines, frame_line, sortable
-from glassloop.top.look import Look, LoopSource, is_over
+from glassloop.top.look import Look, LoopSource
 from glassloop.top.rates import Rates
 from glassloop.top.rows import Rows
 from glassloop.top.task_list import Query, TaskList
@@ -113,7 +113,7 @@ class LoopScreen(Screen[None]):
 
     def tick(self) -> None:
         """Look once more, unless that is paused, still under way, or nothing new can come."""
-        is_last = self.rates is not None and is_over(self.rates.look.snapshot)
+        is_last = self.rates is not None and self.rates.look.snapshot.is_over
         if not (self.is_paused or self.is_looking or is_last):
             self.is_looking = True
             self.run_worker(self._look, thread=True, group="look", exit_on_error=True)
@@ -124,7 +124,7 @@ class LoopScreen(Screen[None]):
             look = self.source.look()
             # Of a loop that is over the figures are those of its whole life.
             before = self.rates.look if self.rates is not None else None
-            rates = Rates(look, None if is_over(look.snapshot) else before)
+            rates = Rates(look, None if look.snapshot.is_over else before)
             _ = rates.busy, rates.ready, rates.waiting, rates.wakeups  # computed here, not while it is drawn
         except ReadError as error:
             self.post_message(self.Failed(str(error)))
@@ -200,7 +200,7 @@ class LoopScreen(Screen[None]):
     def _note(self) -> str:
         if self.is_paused:
             return "PAUSED"
-        if self.rates is not None and is_over(self.rates.look.snapshot):
+        if self.rates is not None and self.rates.look.snapshot.is_over:
             return "over"
         return f"every {self.source.interval_s:g} s"
 

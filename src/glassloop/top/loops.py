@@ -11,7 +11,7 @@ from glassloop.glass.layout import Phase
 from glassloop.glass.model import Snapshot, share
 from glassloop.glass.page import Page
 from glassloop.glass.reader import take_snapshot
-from glassloop.top.look import command_text, status
+from glassloop.top.look import command_text
 
 # For how long each loop times its steps after a look: enough for the scheduling delay, and nearly free.
 _MOMENT_NS = 100_000_000
@@ -112,7 +112,7 @@ def _row(key: tuple[int, int], now: Snapshot, before: Snapshot | None) -> LoopRo
         tasks=now.unfinished,
         ready=now.ready,
         delay_p99_ns=now.quantile_ns(delays, 0.99),
-        status=status(now),
+        status=now.status,
         is_stuck=now.stuck is not None,
         command=command_text(now),
     )

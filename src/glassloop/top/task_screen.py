@@ -17,7 +17,7 @@ from glassloop.glass.model import Frame, TaskView
 from glassloop.glass.text import duration
 from glassloop.top.cells import percent, rate
 from glassloop.top.lines import STATE_STYLES, frame_line
-from glassloop.top.look import LoopSource, is_over
+from glassloop.top.look import LoopSource
 from glassloop.top.rates import Rates
 from glassloop.top.task_history import LEGEND, TaskHistory, waker_text
 
@@ -92,10 +92,10 @@ class TaskScreen(Screen[None]):
     def _ask(self) -> None:
         """Ask where the task waits, if that may have changed, and there is somebody to answer."""
         task, snapshot = self.history.task, self.rates.look.snapshot
-        if task is None or self.history.is_gone or is_over(snapshot):
+        if task is None or self.history.is_gone or snapshot.is_over:
             self.frames, self.stack_note = (
                 (),
-                "the task is gone" if not is_over(snapshot) else "the loop is over",
+                "the task is gone" if not snapshot.is_over else "the loop is over",
             )
         elif snapshot.stuck is not None:
             self.stack_note = "the loop is stuck and cannot answer"
