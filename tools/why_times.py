@@ -100,8 +100,8 @@ TROUBLES = (
     _blocking("socket.recv", "client.recv(1)", f"{_LISTENER}server.getsockname())"),
     _blocking(
         "HTTP request",
-        'urllib.request.urlopen("http://127.0.0.1:%d" % server.getsockname()[1])',
-        "import socket, urllib.request\nserver = socket.create_server(('127.0.0.1', 0))",
+        'requests.get("http://127.0.0.1:%d" % server.getsockname()[1])',
+        "import socket, requests\nserver = socket.create_server(('127.0.0.1', 0))",
     ),
     Trouble(
         "deadlock",
