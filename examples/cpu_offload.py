@@ -3,7 +3,8 @@
     glassloop run examples/cpu_offload.py [LIMIT]
 
 A ticker wants to run every 10 ms. Called directly, the function keeps it waiting until it returns; called
-through ``run_in_executor`` it does not.
+through ``run_in_executor`` it does not. (A program that is written for glassloop would need no pool of its
+own: ``await glassloop.offload(count_primes, first, last, to="process")``.)
 """
 
 import asyncio

@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from glassloop._offload.offloading import offload
     from glassloop._policy import install
     from glassloop.instrument import Instrument
     from glassloop.loop import EventLoop, new_event_loop, run
@@ -23,6 +24,7 @@ __all__ = [
     "__version__",
     "install",
     "new_event_loop",
+    "offload",
     "run",
     "tasks",
 ]
@@ -38,6 +40,7 @@ _LATER = {
     "TaskInfo": "glassloop.task_info",
     "install": "glassloop._policy",
     "new_event_loop": "glassloop.loop",
+    "offload": "glassloop._offload.offloading",
     "run": "glassloop.loop",
     "tasks": "glassloop.task_info",
 }

@@ -27,6 +27,7 @@ from glassloop._io.poller import EpollPoller
 from glassloop._io.stream_transport import StreamTransport
 
 if TYPE_CHECKING:
+    from glassloop._offload.pools import Pools
     from glassloop.metrics import LoopMetrics
 
 _T = TypeVar("_T")
@@ -58,6 +59,8 @@ class EventLoop(Engine, asyncio.SelectorEventLoop):
     _selector: selectors.BaseSelector
     _transports: MutableMapping[int, Any]
 
+    _offload_pools: "Pools | None" = None  # made by the first offload()
+
     def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
         if selector is None:
             selector = EpollPoller()
@@ -69,6 +72,14 @@ class EventLoop(Engine, asyncio.SelectorEventLoop):
         super().close()
         self._forget_timers()
         self._close_page()
+        if self._offload_pools is not None:
+            self._offload_pools.close()
+
+    async def shutdown_default_executor(self, *args: Any, **kwargs: Any) -> None:
+        """Wait for what runs in the executor and in offload()'s pools; from 3.12 on with a ``timeout``."""
+        if self._offload_pools is not None:
+            await self._offload_pools.shutdown(args[0] if args else kwargs.get("timeout"))
+        await super().shutdown_default_executor(*args, **kwargs)
 
     # -- what it tells of itself ----------------------------------------------------------------
 

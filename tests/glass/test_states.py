@@ -73,6 +73,24 @@ WAITS = {
     ),
     "thread": Wait(WaitKind.EXECUTOR, "await asyncio.to_thread(nap, 600)", r"__main__\.nap in a thread"),
     "executor": Wait(WaitKind.EXECUTOR, "await loop.run_in_executor(None, nap, 600)"),
+    "offload": Wait(
+        WaitKind.EXECUTOR,
+        "await glassloop.offload(nap, 600)",
+        r"__main__\.nap in thread glassloop-offload_\d+",
+        "await glassloop.offload(int)",
+    ),
+    "offload to a process": Wait(
+        WaitKind.EXECUTOR,
+        "await glassloop.offload(nap, 600, to='process')",
+        r"__main__\.nap in a process",
+        "await glassloop.offload(int, to='process')",
+    ),
+    "offload to an executor": Wait(
+        WaitKind.EXECUTOR,
+        "await glassloop.offload(nap, 600, to=pool)",
+        r"__main__\.nap in thread ThreadPoolExecutor-\S+",
+        "pool = concurrent.futures.ThreadPoolExecutor(1)\nawait glassloop.offload(int, to=pool)",
+    ),
     "dns": Wait(
         WaitKind.DNS,
         "await loop.getaddrinfo('db.example', 5432)",
