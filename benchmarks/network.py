@@ -83,6 +83,16 @@ def _measure_idle(native: Native, loop: str, effort: Effort) -> dict[str, float]
         return {"value": (processes.user_bytes(server.pid) - before) / count}
 
 
+def _measure_client(kind: str, count: int, native: Native, loop: str, effort: Effort) -> dict[str, float]:
+    """The server is asyncio's for all loops; where the measured one has both ends, it only waits."""
+    count = max(int(count * effort.scale), 1000)
+    with _server("close", native, "asyncio") as server:
+        command = [sys.executable, "-m", "benchmarks.clients", kind, loop, str(server.port), str(count)]
+        return {
+            "value": float(processes.run(command, time_limit_s=effort.time_limit_s, cpu=quiet.load_cpu()))
+        }
+
+
 def _connect_and_echo(port: int) -> socket.socket:
     """Open a connection over which one message has gone both ways: what the server makes for it is made."""
     client = socket.create_connection(("127.0.0.1", port), timeout=10)
@@ -114,8 +124,10 @@ def _rate_figures(target_ratio: float | None) -> tuple[Figure, ...]:
     )
 
 
-def _one_figure(unit: str, target_value: float | None = None) -> tuple[Figure, ...]:
-    return (Figure("value", unit, Better.LESS, target_value=target_value),)
+def _one_figure(
+    unit: str, target_value: float | None = None, target_ratio: float | None = None
+) -> tuple[Figure, ...]:
+    return (Figure("value", unit, Better.LESS, target_ratio, target_value),)
 
 
 def questions(native: Native) -> list[Question]:
@@ -145,6 +157,11 @@ def questions(native: Native) -> list[Question]:
         measure = partial(_measure_echo, kind, connections, size, depth, native)
         return ask(name, title, _rate_figures(target), measure)
 
+    def client(name: str, title: str, kind: str, count: int, target: float | None) -> Question:
+        measure = partial(_measure_client, kind, count, native)
+        figures = _one_figure("CPU µs per operation", target_ratio=target)
+        return ask(name, title, figures, measure, has_limit=False)
+
     storm = partial(_measure_storm, "echo-default-backlog", native)
     storm_with_room = partial(_measure_storm, "echo", native)
     idle = partial(_measure_idle, native)
@@ -167,6 +184,10 @@ def questions(native: Native) -> list[Question]:
         echo("streams_1k_100", "streams echo, 1 KiB × 100", 100, 1024, 1.4, kind="echo-streams"),
         echo("streams_16k_100", "streams echo, 16 KiB × 100", 100, 16384, 1.4, kind="echo-streams"),
         echo("buffered_1k_100", "BufferedProtocol echo, 1 KiB × 100", 100, 1024, None, kind="echo-buffered"),
+        client("streams_both", "streams echo, both ends on the loop, 1 KiB × 50", "streams", 20_000, 1.3),
+        client("unix_both", "Unix echo, both ends on the loop, 1 KiB × 50", "unix", 30_000, 1.15),
+        client("connect", "open_connection and close, 10 at a time", "connect", 3000, 1.2),
+        client("sendfile", "loop.sendfile, or read and write, of 4 MiB", "sendfile", 1000, None),
         ask("churn", "accept, one request, close", _rate_figures(1.0), churn),
         ask(
             "storm",

@@ -64,6 +64,15 @@ class EchoClose(Echo):
         self.transport.close()
 
 
+class Close(asyncio.Protocol):
+    """Closes at once."""
+
+    __slots__ = ()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
 class EchoBuffered(asyncio.BufferedProtocol):
     """Sends back what it gets, received into a buffer of its own."""
 
@@ -158,6 +167,7 @@ KINDS: dict[str, Callable[[], Awaitable[None]]] = {
     "echo-apart": lambda: _serve_protocol(EchoApart, backlog=_BACKLOG),
     "echo-in-four": lambda: _serve_protocol(EchoInFour, backlog=_BACKLOG),
     "echo-close": lambda: _serve_protocol(EchoClose, backlog=_BACKLOG),
+    "close": lambda: _serve_protocol(Close, backlog=_BACKLOG),
     "echo-buffered": lambda: _serve_protocol(EchoBuffered, backlog=_BACKLOG),
     "echo-streams": _serve_streams,
     "uvicorn": _serve_uvicorn,

@@ -7,6 +7,7 @@
     _SelectorDatagramTransport                       glassloop._io.datagram_transport
     _UnixReadPipeTransport, _UnixWritePipeTransport  glassloop._io.pipe_transport
     a task for each accepted connection              glassloop._io.listener
+    create_connection, where it is given an address  glassloop._addresses
 
 Everything else, which runs once per connection or per program, is inherited from asyncio. The methods below
 are asyncio's own private hooks; a contract test pins their signatures on every CPython that we support.
@@ -19,7 +20,9 @@ from asyncio import base_events, constants, sslproto
 from collections.abc import Callable, Coroutine, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from glassloop._addresses import Steps, address_of
 from glassloop._core import Engine
+from glassloop._io.address import is_connected
 from glassloop._io.datagram_transport import DatagramTransport
 from glassloop._io.listener import Listener
 from glassloop._io.pipe_transport import ReadPipeTransport, WritePipeTransport
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from glassloop.metrics import LoopMetrics
 
 _T = TypeVar("_T")
+_ProtocolT = TypeVar("_ProtocolT", bound=asyncio.BaseProtocol)
 
 _DEFAULT_BACKLOG = 100  # asyncio's
 _LARGE_BACKLOG = 4096  # the kernel takes no more than net.core.somaxconn
@@ -208,7 +212,8 @@ class EventLoop(Engine, asyncio.SelectorEventLoop):
         return WritePipeTransport(self, pipe, protocol, waiter, extra)
 
     def _ensure_fd_no_transport(self, fd: Any) -> None:
-        super()._ensure_fd_no_transport(fd)  # type: ignore[misc]
+        if self._transports or not isinstance(fd, (int, socket.socket)):
+            super()._ensure_fd_no_transport(fd)  # type: ignore[misc]
         source_of = getattr(self._selector, "source_of", None)
         if source_of is not None:
             source = source_of(fd if isinstance(fd, int) else fd.fileno())
@@ -229,6 +234,53 @@ class EventLoop(Engine, asyncio.SelectorEventLoop):
                 transp.resume_reading()
             if lent is not None:
                 self._transports[transp._sock_fd] = transp
+
+    # -- connections ------------------------------------------------------------------------------
+
+    async def create_connection(
+        self,
+        protocol_factory: Callable[[], _ProtocolT],
+        host: Any = None,
+        port: Any = None,
+        **options: Any,
+    ) -> tuple[asyncio.Transport, _ProtocolT]:
+        """Connect to a TCP server; return the transport and the protocol. The options are asyncio's."""
+        info = None if options or self._debug else address_of(host, port)
+        if info is None or not _CONNECTING.are_those_of(self):
+            return await super().create_connection(protocol_factory, host, port, **options)
+        # As asyncio does it for one address: without looking at it twice, and without waiting for a
+        # connection that there is already.
+        family, kind, proto, _, address = info
+        sock = socket.socket(family=family, type=kind, proto=proto)
+        try:
+            sock.setblocking(False)
+            try:
+                sock.connect(address)
+                connected = True
+            except (BlockingIOError, InterruptedError):
+                connected = is_connected(sock.fileno())
+            if not connected:
+                await self._connected(sock, address)
+        except BaseException:
+            sock.close()
+            raise
+        protocol = protocol_factory()
+        waiter = self.create_future()
+        transport = self._make_socket_transport(sock, protocol, waiter)
+        try:
+            await waiter
+        except BaseException:
+            transport.close()
+            raise
+        return transport, protocol
+
+    async def _connected(self, sock: socket.socket, address: Any) -> None:
+        """The connection is being made, or has failed."""
+        number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            await asyncio.sleep(0)  # for a program that tries again and again
+            raise OSError(number, f"Connect call failed {address}")
+        await self.sock_connect(sock, address)
 
     # -- servers ----------------------------------------------------------------------------------
 
@@ -263,6 +315,9 @@ class EventLoop(Engine, asyncio.SelectorEventLoop):
         if isinstance(source, Listener):
             source._stop()
         super()._stop_serving(sock)  # type: ignore[misc]
+
+
+_CONNECTING = Steps(EventLoop)
 
 
 def new_event_loop() -> EventLoop:

@@ -1,1 +1,3 @@
-# What Python sees of address.py: nothing. It serves compiled modules only.
+# What Python sees of address.py.
+
+def is_connected(fd: int) -> bool: ...

@@ -41,8 +41,6 @@ from cython.cimports.glassloop._sys.calls import (
     take_exception,
 )
 from cython.cimports.glassloop._sys.socket import (
-    AF_INET,
-    AF_INET6,
     SHUT_WR,
     socket_recv,
     socket_send,
@@ -102,9 +100,9 @@ class StreamTransport(SocketTransport):
         context: object = None,
     ) -> None:
         SocketTransport.__init__(self, loop, sock, protocol, extra, server, context)
-        # Nagle's algorithm waits for more: an answer of two writes would be held back for 40 ms.
-        if sock.family == AF_INET or sock.family == AF_INET6:
-            socket_set_nodelay(self.fd)
+        # Nagle's algorithm waits for more: an answer of two writes would be held back for 40 ms. The kernel
+        # knows faster than Python's socket that a Unix socket has no such thing.
+        socket_set_nodelay(self.fd)
         # In this order, and each in a turn's batch: no data before connection_made(), nor before
         # create_connection() has returned to its caller.
         loop.call_soon(self._connection_made, context=self.context if self.context_given else None)
