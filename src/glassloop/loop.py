@@ -4,6 +4,7 @@
     ready queue, timers, turn, tasks, futures        glassloop._core (the Engine below)
     selectors.EpollSelector                          glassloop._io.poller
     _SelectorSocketTransport                         glassloop._io.stream_transport
+    SSLProtocol, _SSLProtocolTransport               glassloop._io.tls_transport
     _SelectorDatagramTransport                       glassloop._io.datagram_transport
     _UnixReadPipeTransport, _UnixWritePipeTransport  glassloop._io.pipe_transport
     a task for each accepted connection              glassloop._io.listener
@@ -28,8 +29,11 @@ from glassloop._io.listener import Listener
 from glassloop._io.pipe_transport import ReadPipeTransport, WritePipeTransport
 from glassloop._io.poller import EpollPoller
 from glassloop._io.stream_transport import StreamTransport
+from glassloop._io.tls_transport import SSLTransport
 
 if TYPE_CHECKING:
+    import ssl
+
     from glassloop._offload.pools import Pools
     from glassloop.metrics import LoopMetrics
 
@@ -167,20 +171,71 @@ class EventLoop(Engine, asyncio.SelectorEventLoop):
         ssl_handshake_timeout: float | None = constants.SSL_HANDSHAKE_TIMEOUT,
         ssl_shutdown_timeout: float | None = constants.SSL_SHUTDOWN_TIMEOUT,
         context: Any = None,
-    ) -> asyncio.BaseTransport:
+    ) -> SSLTransport:
         self._ensure_fd_no_transport(rawsock)
-        ssl_protocol = sslproto.SSLProtocol(
+        transport = SSLTransport(
             self,
             protocol,
             sslcontext,
-            waiter,  # type: ignore[arg-type]  # asyncio's stubs do not know that it may be None
+            waiter,
             server_side,
             server_hostname,
-            ssl_handshake_timeout=ssl_handshake_timeout,  # type: ignore[arg-type]  # nor that it may be a float
+            ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout,
         )
-        StreamTransport(self, rawsock, ssl_protocol, None, extra, server, context)
-        return ssl_protocol._app_transport
+        try:
+            StreamTransport(self, rawsock, transport, None, extra, server, context)
+        except BaseException:
+            transport.abort()  # it was never connected: nobody is to be warned that it was not closed
+            raise
+        return transport
+
+    async def start_tls(
+        self,
+        transport: Any,
+        protocol: asyncio.BaseProtocol,
+        sslcontext: "ssl.SSLContext",
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> SSLTransport:
+        """Upgrade a transport to TLS; the protocol goes on with the one that is returned."""
+        # As asyncio does it, with another transport.
+        ssl_module = getattr(sslproto, "ssl", None)  # None in a Python that was built without it
+        if ssl_module is None:
+            raise RuntimeError("Python ssl module is not available")
+        if not isinstance(sslcontext, ssl_module.SSLContext):
+            raise TypeError(f"sslcontext is expected to be an instance of ssl.SSLContext, got {sslcontext!r}")
+        if not getattr(transport, "_start_tls_compatible", False):
+            raise TypeError(f"transport {transport!r} is not supported by start_tls()")
+        waiter = self.create_future()
+        secure = SSLTransport(
+            self,
+            protocol,
+            sslcontext,
+            waiter,
+            server_side,
+            server_hostname,
+            call_connection_made=False,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
+        # Nothing is to be received before connection_made() was called.
+        transport.pause_reading()
+        transport.set_protocol(secure)
+        connection_made = self.call_soon(secure.connection_made, transport)
+        resume_reading = self.call_soon(transport.resume_reading)
+        try:
+            await waiter
+        except BaseException:
+            transport.close()
+            connection_made.cancel()
+            resume_reading.cancel()
+            secure.abort()
+            raise
+        return secure
 
     def _make_datagram_transport(
         self,
@@ -295,8 +350,7 @@ class EventLoop(Engine, asyncio.SelectorEventLoop):
         context: Any = None,
         **options: Any,
     ) -> None:
-        if sslcontext or not isinstance(self._selector, EpollPoller):
-            # A handshake costs so much more than a task that asyncio's way is as good.
+        if not isinstance(self._selector, EpollPoller):
             if context is not None:
                 options["context"] = context
             start = super()._start_serving  # type: ignore[misc]
@@ -307,7 +361,15 @@ class EventLoop(Engine, asyncio.SelectorEventLoop):
         if backlog == _DEFAULT_BACKLOG:
             # Nobody chose it. Of a thousand clients at once most would have to come again after a second.
             sock.listen(_LARGE_BACKLOG)
-        Listener(self, protocol_factory, sock, server, backlog, context)._start()
+        tls = None
+        if sslcontext:
+            handshake_timeout, shutdown_timeout = (*args[:2], None, None)[:2]
+            tls = (
+                sslcontext,
+                options.get("ssl_handshake_timeout", handshake_timeout),
+                options.get("ssl_shutdown_timeout", shutdown_timeout),
+            )
+        Listener(self, protocol_factory, sock, server, backlog, context, tls)._start()
 
     def _stop_serving(self, sock: socket.socket) -> None:
         source_of = getattr(self._selector, "source_of", None)

@@ -186,6 +186,13 @@ def test_the_transports_that_ours_stand_for() -> None:
 
 
 def test_the_tls_protocol() -> None:
+    """Its transport stands for ours, and what asyncio passes to it we are passed."""
+    assert inspect.isclass(getattr(sslproto, "_SSLProtocolTransport"))  # noqa: B009 - private to the type checker
+    for name, parameter in (
+        ("_create_transport_context", ["server_side", "server_hostname"]),
+        ("add_flowcontrol_defaults", ["high", "low", "kb"]),
+    ):
+        assert list(inspect.signature(getattr(sslproto, name)).parameters) == parameter
     parameters = list(inspect.signature(sslproto.SSLProtocol.__init__).parameters)
     assert parameters[:7] == [
         "self",
@@ -205,6 +212,8 @@ def test_the_constants() -> None:
         "LOG_THRESHOLD_FOR_CONNLOST_WRITES",
         "SSL_HANDSHAKE_TIMEOUT",
         "SSL_SHUTDOWN_TIMEOUT",
+        "FLOW_CONTROL_HIGH_WATER_SSL_READ",
+        "FLOW_CONTROL_HIGH_WATER_SSL_WRITE",
     ):
         assert isinstance(getattr(constants, name), (int, float))
     assert constants._SendfileMode.TRY_NATIVE

@@ -123,6 +123,11 @@ WAITS = {
         r"file descriptor \d+",
         "reader, writer = await asyncio.open_connection(sock=pair()[0])",
     ),
+    "tls handshake": Wait(
+        WaitKind.HANDSHAKE,
+        "await asyncio.open_connection(sock=pair()[0], ssl=context, server_hostname='silent.test')",
+        before="import ssl\ncontext = ssl.create_default_context()",
+    ),
     "drain": Wait(
         WaitKind.STREAM_WRITE,
         "writer.write(bytes(1 << 24))\nawait writer.drain()  # waits",

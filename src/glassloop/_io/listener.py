@@ -15,6 +15,7 @@ from cython.cimports.glassloop._core.source import READABLE
 from cython.cimports.glassloop._io.address import address_pack, address_unpack
 from cython.cimports.glassloop._io.loop_source import present_context
 from cython.cimports.glassloop._io.stream_transport import StreamTransport, accepted_transport, begin_accepted
+from cython.cimports.glassloop._io.tls_transport import accepted_tls
 from cython.cimports.glassloop._sys.socket import (
     AF_INET,
     AF_INET6,
@@ -42,6 +43,7 @@ class Listener(IOSource):
         server: object,
         backlog: cython.int,
         context: object,
+        tls: object = None,
     ) -> None:
         self.loop = loop
         self.protocol_factory = protocol_factory
@@ -50,6 +52,7 @@ class Listener(IOSource):
         self.server = server
         self.backlog = backlog
         self.is_inet = sock.family == AF_INET or sock.family == AF_INET6
+        self.tls = tls
         self.given_context = context
         self.context = present_context()
 
@@ -98,7 +101,7 @@ class Listener(IOSource):
     @cython.exceptval(-1, check=False)
     def accept_one(self, fd: cython.int, peer: bytes) -> cython.int:
         transport: StreamTransport = None
-        protocol = None
+        protocol = heard = None  # the application's, and what hears of the connection: TLS, or the same
         if self.is_inet:
             socket_set_nodelay(fd)
         try:
@@ -108,12 +111,13 @@ class Listener(IOSource):
             context = (self.context if self.given_context is None else self.given_context).copy()
             ready_until: cython.size_t = self.loop.ready.ring.tail
             protocol = context.run(self.protocol_factory)
+            heard = protocol if self.tls is None else accepted_tls(self.loop, protocol, self.tls)
             transport = accepted_transport(self.loop, fd, peer, self.server, context)
             transport.context_given = self.given_context is not None
             if self.loop.ready.ring.tail == ready_until:
-                begin_accepted(transport, protocol)
+                begin_accepted(transport, heard)
             else:
-                _begin_after_what_is_ready(self.loop, transport, protocol, context)
+                _begin_after_what_is_ready(self.loop, transport, heard, context)
         except (SystemExit, KeyboardInterrupt):
             if transport is None:
                 socket_close(fd)
@@ -121,6 +125,8 @@ class Listener(IOSource):
         except BaseException as exc:
             if transport is None:
                 socket_close(fd)
+                if self.tls is not None and heard is not None:
+                    heard.abort()  # it was never connected: nobody is to be warned that it was not closed
             else:
                 transport.abort()
             if self.loop is not None and self.loop._debug:

@@ -1,6 +1,7 @@
 # What Python sees of listener.py.
 import asyncio
 import socket
+import ssl
 from asyncio import base_events
 from collections.abc import Callable
 from contextvars import Context
@@ -19,6 +20,7 @@ class Listener(IOSource):
         server: base_events.Server | None,
         backlog: int,
         context: Context | None,
+        tls: tuple[ssl.SSLContext, float | None, float | None] | None = None,
     ) -> None: ...
     def is_closing(self) -> bool: ...
     def _start(self) -> None: ...

@@ -1,6 +1,7 @@
 # The C side of stream_transport.py.
 from cpython.ref cimport PyObject
 
+from glassloop._io.byte_sink cimport ByteSink
 from glassloop._io.transport cimport SocketTransport
 from glassloop._io.write_queue cimport WriteQueue
 
@@ -16,6 +17,7 @@ cdef struct Cork:
 
 cdef class StreamTransport(SocketTransport):
     cdef object held            # what a protocol's method wrote first while it runs: bytes, or None
+    cdef ByteSink sink          # the protocol where it is one, as TLS's is; else None
     cdef object empty_waiter    # a future of sendfile()'s: done once nothing is queued
     cdef unsigned char corked            # a protocol's method is running: its writes leave together when it returns
     cdef unsigned char deferred          # what was written goes out at the end of the ready batch
@@ -28,6 +30,7 @@ cdef class StreamTransport(SocketTransport):
     cdef int deliver(self, Py_ssize_t count) except -1
     cdef int receive_into_reader(self) except -1
     cdef int receive_into_protocol(self) except -1
+    cdef int receive_into_sink(self) except -1
     cdef int received_eof(self) except -1
     cdef int cork(self, Cork *cork) except -1
     cdef int uncork(self, Cork *cork) except -1

@@ -22,6 +22,7 @@ from cython.cimports.cpython.pythread import PyThread_get_thread_ident
 from cython.cimports.cpython.ref import Py_DECREF, PyObject
 from cython.cimports.glassloop._core.scheduler import Scheduler
 from cython.cimports.glassloop._core.source import READABLE, WRITABLE
+from cython.cimports.glassloop._io.byte_sink import ByteSink
 from cython.cimports.glassloop._io.stream_feed import (
     LOST,
     UNFED,
@@ -52,6 +53,7 @@ from cython.cimports.libc.stdlib import malloc
 from cython.cimports.libc.string import memcpy
 
 from glassloop._core.scheduler import Scheduler
+from glassloop._io.byte_sink import ByteSink
 from glassloop._io.transport import SocketTransport
 from glassloop._io.write_queue import WriteQueue
 
@@ -125,6 +127,7 @@ class StreamTransport(SocketTransport):
     def set_protocol(self, protocol: object) -> None:
         """Make this the protocol that hears of the connection from now on."""
         self.buffered = isinstance(protocol, asyncio.BufferedProtocol)
+        self.sink = protocol if isinstance(protocol, ByteSink) else None
         self.fed = may_be_fed(protocol)
         self.protocol = protocol
 
@@ -135,6 +138,8 @@ class StreamTransport(SocketTransport):
     def on_readable(self) -> cython.int:
         if self.lost_writes:
             return 0
+        if self.sink is not None:
+            return self.receive_into_sink()
         if self.buffered:
             return self.receive_into_protocol()
         if self.fed:
@@ -243,6 +248,32 @@ class StreamTransport(SocketTransport):
         if count == 0:
             return self.received_eof()
         return receive_failed(self, number)
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def receive_into_sink(self) -> cython.int:
+        """A compiled protocol: receive into the memory that it lends."""
+        room: cython.Py_ssize_t = 0
+        cork: Cork
+        sink: ByteSink = self.sink
+        memory: cython.p_char = cython.NULL
+        sink.lend(cython.address(memory), cython.address(room))
+        count: cython.Py_ssize_t = socket_recv(self.fd, memory, room)
+        number: cython.int = errno
+        if count <= 0:
+            sink.take(0)
+            return self.received_eof() if count == 0 else receive_failed(self, number)
+        self.cork(cython.address(cork))
+        try:
+            sink.take(count)
+        except (SystemExit, KeyboardInterrupt):
+            self.uncork(cython.address(cork))
+            raise
+        except BaseException as exc:
+            self.uncork(cython.address(cork))
+            return self.fail(exc, "Fatal error: protocol.buffer_updated() call failed.")
+        self.uncork(cython.address(cork))
+        return 0
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
@@ -549,6 +580,7 @@ class StreamTransport(SocketTransport):
     def lose_connection(self, exc: object) -> cython.int:
         if self.empty_waiter is not None and not self.empty_waiter.done():
             self.empty_waiter.set_exception(ConnectionError("Connection is closed by peer"))
+        self.sink = None
         return SocketTransport.lose_connection(self, exc)
 
     # -- sendfile ---------------------------------------------------------------------------------
@@ -582,6 +614,8 @@ def may_defer(transport: StreamTransport, data: object) -> cython.int:
 @cython.exceptval(-1, check=False)
 def send_held(transport: StreamTransport) -> cython.int:
     """Before anybody looks at the buffer, or drops it: hand the kernel what only waits for a method's end."""
+    if transport.sink is not None:
+        transport.sink.hand_over()
     if transport.held is not None or (
         (transport.corked or transport.deferred) and transport.queue is not None
     ):
