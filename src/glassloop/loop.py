@@ -8,7 +8,7 @@
     _SelectorDatagramTransport                       glassloop._io.datagram_transport
     _UnixReadPipeTransport, _UnixWritePipeTransport  glassloop._io.pipe_transport
     a task for each accepted connection              glassloop._io.listener
-    create_connection, where it is given an address  glassloop._addresses
+    create_connection, where it is given an address  glassloop._io.connector
 
 Everything else, which runs once per connection or per program, is inherited from asyncio. The methods below
 are asyncio's own private hooks; a contract test pins their signatures on every CPython that we support.
@@ -21,9 +21,8 @@ from asyncio import base_events, constants, sslproto
 from collections.abc import Callable, Coroutine, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from glassloop._addresses import Steps, address_of
 from glassloop._core import Engine
-from glassloop._io.address import is_connected
+from glassloop._io.connector import connect, remember
 from glassloop._io.datagram_transport import DatagramTransport
 from glassloop._io.listener import Listener
 from glassloop._io.pipe_transport import ReadPipeTransport, WritePipeTransport
@@ -300,28 +299,17 @@ class EventLoop(Engine, asyncio.SelectorEventLoop):
         **options: Any,
     ) -> tuple[asyncio.Transport, _ProtocolT]:
         """Connect to a TCP server; return the transport and the protocol. The options are asyncio's."""
-        info = None if options or self._debug else address_of(host, port)
-        if info is None or not _CONNECTING.are_those_of(self):
+        made = None if options else connect(self, protocol_factory, host, port)
+        if made is None:
             return await super().create_connection(protocol_factory, host, port, **options)
-        # As asyncio does it for one address: without looking at it twice, and without waiting for a
-        # connection that there is already.
-        family, kind, proto, _, address = info
-        sock = socket.socket(family=family, type=kind, proto=proto)
-        try:
-            sock.setblocking(False)
-            try:
-                sock.connect(address)
-                connected = True
-            except (BlockingIOError, InterruptedError):
-                connected = is_connected(sock.fileno())
-            if not connected:
-                await self._connected(sock, address)
-        except BaseException:
-            sock.close()
-            raise
-        protocol = protocol_factory()
-        waiter = self.create_future()
-        transport = self._make_socket_transport(sock, protocol, waiter)
+        if made[0] is None:
+            _, sock, address = made
+            await self._connected(sock, address)
+            protocol = protocol_factory()
+            waiter = self.create_future()
+            transport: asyncio.Transport = self._make_socket_transport(sock, protocol, waiter)
+        else:
+            transport, protocol, waiter = made
         try:
             await waiter
         except BaseException:
@@ -330,12 +318,19 @@ class EventLoop(Engine, asyncio.SelectorEventLoop):
         return transport, protocol
 
     async def _connected(self, sock: socket.socket, address: Any) -> None:
-        """The connection is being made, or has failed."""
-        number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        """Wait for a connection that is being made, or tell why there is none."""
+        try:
+            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if number:
+                await asyncio.sleep(0)  # for a program that tries again and again
+            else:
+                await self.sock_connect(sock, address)
+        except BaseException:
+            sock.close()
+            raise
         if number:
-            await asyncio.sleep(0)  # for a program that tries again and again
+            sock.close()
             raise OSError(number, f"Connect call failed {address}")
-        await self.sock_connect(sock, address)
 
     # -- servers ----------------------------------------------------------------------------------
 
@@ -379,7 +374,7 @@ class EventLoop(Engine, asyncio.SelectorEventLoop):
         super()._stop_serving(sock)  # type: ignore[misc]
 
 
-_CONNECTING = Steps(EventLoop)
+remember(EventLoop)
 
 
 def new_event_loop() -> EventLoop:

@@ -80,10 +80,3 @@ def peer_address(fd: cython.int) -> bytes:
     if socket_peer(fd, cython.address(address), cython.address(size)) != 0:
         return None
     return address_pack(cython.address(address), size)
-
-
-def is_connected(fd: cython.int) -> bool:
-    """Whether the socket has another end."""
-    address: Address
-    size: socklen_t = 0
-    return socket_peer(fd, cython.address(address), cython.address(size)) == 0

@@ -1,3 +1,1 @@
-# What Python sees of address.py.
-
-def is_connected(fd: int) -> bool: ...
+# What Python sees of address.py: nothing. It serves compiled modules only.

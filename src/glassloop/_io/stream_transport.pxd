@@ -42,4 +42,5 @@ cdef class StreamTransport(SocketTransport):
 
 
 cdef StreamTransport accepted_transport(loop, int fd, bytes peer, server, context)
+cdef StreamTransport connected_transport(loop, int fd, sock, bytes peer, protocol)
 cdef int begin_accepted(StreamTransport transport, protocol) except -1

@@ -728,7 +728,7 @@ def _forget_corks_of_other_threads() -> None:
 os.register_at_fork(before=_send_held_before_fork, after_in_child=_forget_corks_of_other_threads)
 
 
-# -- accepted connections -----------------------------------------------------------------------------
+# -- connections without a Python socket -------------------------------------------------------------
 
 
 @cython.cfunc
@@ -745,6 +745,25 @@ def accepted_transport(
     except BaseException:
         transport.fd = -1  # the caller closes it
         raise
+    return transport
+
+
+@cython.cfunc
+def connected_transport(
+    loop: object, fd: cython.int, sock: object, peer: bytes, protocol: object
+) -> StreamTransport:
+    """A transport for a connection that was made to an address; it owns fd, as the socket that has it."""
+    transport: StreamTransport = StreamTransport.__new__(StreamTransport)
+    transport.fd = fd
+    transport.keep_peer(peer)
+    transport.loop = loop
+    try:
+        transport._begin(loop, protocol, None, None, None)
+    except BaseException:
+        transport.fd = -1  # the caller closes it
+        raise
+    transport.socket = sock
+    socket_set_nodelay(fd)
     return transport
 
 

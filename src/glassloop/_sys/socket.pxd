@@ -38,6 +38,30 @@ cdef extern from *:
         *size = sizeof(*local);
         return getsockname(fd, &local->any, size);
     }
+    static inline int glassloop_open(int family) {
+        return socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+    }
+    static inline int glassloop_connect(int fd, const GlassloopAddress *address, socklen_t size) {
+        return connect(fd, &address->any, size);
+    }
+    /* An internet address from its text; 0 if the text is none. */
+    static inline int glassloop_make_address(int family, const char *host, int port, GlassloopAddress *address,
+                                             socklen_t *size) {
+        memset(address, 0, sizeof(*address));
+        address->any.sa_family = (sa_family_t)family;
+        if (family == AF_INET) {
+            *size = sizeof(address->in);
+            address->in.sin_port = htons((uint16_t)port);
+            return inet_pton(family, host, &address->in.sin_addr) == 1;
+        }
+        *size = sizeof(address->in6);
+        address->in6.sin6_port = htons((uint16_t)port);
+        return family == AF_INET6 && inet_pton(family, host, &address->in6.sin6_addr) == 1;
+    }
+    /* As socket.connect() does. Only where there is an audit hook is the socket made, by make(state). */
+    static inline int glassloop_audit_connect(PyObject *(*make)(void *), void *state, PyObject *address) {
+        return PySys_Audit("socket.connect", "O&O", make, state, address);
+    }
     static inline void glassloop_set_nodelay(int fd) {
         int one = 1;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
@@ -100,6 +124,12 @@ cdef extern from *:
     int socket_accept "glassloop_accept"(int fd, Address *peer, socklen_t *size) nogil
     int socket_peer "glassloop_peer"(int fd, Address *peer, socklen_t *size) nogil
     int socket_local "glassloop_local"(int fd, Address *local, socklen_t *size) nogil
+    int socket_open "glassloop_open"(int family) nogil
+    int socket_connect "glassloop_connect"(int fd, const Address *address, socklen_t size) nogil
+    bint make_address "glassloop_make_address"(
+        int family, const char *host, int port, Address *address, socklen_t *size
+    ) noexcept
+    int audit_connect "glassloop_audit_connect"(object (*make)(void *), void *state, object address) except -1
     void socket_set_nodelay "glassloop_set_nodelay"(int fd) nogil
     ssize_t socket_send "glassloop_send_data"(int fd, const void *data, size_t size) nogil
     ssize_t socket_send_chunks "glassloop_send_chunks"(int fd, iovec *chunks, int count) nogil
