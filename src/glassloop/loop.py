@@ -9,6 +9,8 @@
     _UnixReadPipeTransport, _UnixWritePipeTransport  glassloop._io.pipe_transport
     a task for each accepted connection              glassloop._io.listener
     create_connection, where it is given an address  glassloop._io.connector
+    the executor, for look-ups of names              glassloop._names
+    the watcher of child processes                   glassloop._children
 
 Everything else, which runs once per connection or per program, is inherited from asyncio. The methods below
 are asyncio's own private hooks; a contract test pins their signatures on every CPython that we support.
@@ -21,6 +23,7 @@ from asyncio import base_events, constants, sslproto
 from collections.abc import Callable, Coroutine, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from glassloop._children import ChildMethods
 from glassloop._core import Engine
 from glassloop._io.connector import connect, remember
 from glassloop._io.datagram_transport import DatagramTransport
@@ -29,6 +32,7 @@ from glassloop._io.pipe_transport import ReadPipeTransport, WritePipeTransport
 from glassloop._io.poller import EpollPoller
 from glassloop._io.stream_transport import StreamTransport
 from glassloop._io.tls_transport import SSLTransport
+from glassloop._names import NameMethods
 
 if TYPE_CHECKING:
     import ssl
@@ -56,7 +60,7 @@ class _SelfPipeEnd:
         return loop.__dict__[self._name]
 
 
-class EventLoop(Engine, asyncio.SelectorEventLoop):
+class EventLoop(Engine, NameMethods, ChildMethods, asyncio.SelectorEventLoop):
     """An asyncio event loop on glassloop's engine.
 
     ``selector`` is any ``selectors.BaseSelector``; by default an ``EpollPoller``.
@@ -79,6 +83,10 @@ class EventLoop(Engine, asyncio.SelectorEventLoop):
         super().close()
         self._forget_timers()
         self._close_page()
+        if self._resolver is not None:
+            self._resolver.close()
+        if self._children is not None:
+            self._children.close()
         if self._offload_pools is not None:
             self._offload_pools.close()
 
