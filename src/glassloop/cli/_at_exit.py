@@ -15,7 +15,11 @@ from glassloop.glass.insights import find_insights
 from glassloop.glass.onlooker import Look, Onlooker
 
 # asyncio makes these two when it closes a loop; they are nobody's work.
-_CLOSING = ("BaseEventLoop.shutdown_asyncgens", "BaseEventLoop.shutdown_default_executor")
+_CLOSING = (
+    "BaseEventLoop.shutdown_asyncgens",
+    "BaseEventLoop.shutdown_default_executor",
+    "EventLoop.shutdown_default_executor",
+)
 
 
 def print_reports(onlooker: Onlooker, shows: list[str]) -> None:
