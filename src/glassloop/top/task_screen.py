@@ -85,9 +85,8 @@ class TaskScreen(Screen[None]):
         """Take in one more look."""
         self.rates = rates
         self.history.add(rates.look)
-        if self.is_mounted:  # else on_mount() is still to come, and the widgets with it
-            self._ask()
-            self.show()
+        self._ask()
+        self.show()
 
     def _ask(self) -> None:
         """Ask where the task waits, if that may have changed, and there is somebody to answer."""
@@ -136,7 +135,9 @@ class TaskScreen(Screen[None]):
     # ---- showing
 
     def show(self) -> None:
-        """Show all that is known."""
+        """Show all that is known, unless the widgets are still to come (then on_mount() does), or gone."""
+        if not self.query("#task-head"):
+            return
         task = self.history.task
         if task is None:
             self.query_one("#task-head", Static).update(Text("this task is gone", style="bold yellow"))
