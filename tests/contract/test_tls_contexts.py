@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from .server_support import connect, dial, start, start_tls_server
-from .support import Context, Echo, Recorder, Run, alone, end, pattern, tcp_pair, until
+from .support import Context, Echo, Recorder, Run, alone, end, pattern, tcp_pair, turns, until
 from .tls_peer import Peer
 
 NO_ALERTS = "asyncio tells the peer why a handshake failed on some releases only"
@@ -33,7 +33,7 @@ def test_the_name_that_is_asked_for_chooses_the_certificate(
                 connection.context = contexts[name]
 
         context = server_context(authority, "else.test")
-        context.sni_callback = choose  # type: ignore[assignment]  # it is given an SSLObject here
+        context.sni_callback = choose
         server = await start_tls_server(context)
         for name in ("one.test", "two.test", "else.test"):
             _reader, writer = await connect(server, client_tls, server_hostname=name)
@@ -71,7 +71,7 @@ def test_a_name_callback_that_refuses(
                 lost.append(exc)
 
         context = server_context(authority, "localhost")
-        context.sni_callback = refuse  # type: ignore[assignment]
+        context.sni_callback = refuse
         near, far = tcp_pair()
         loop = asyncio.get_running_loop()
         if outcome == "abort":
@@ -271,19 +271,22 @@ def test_start_tls_that_fails(
 def test_cancelling_start_tls(run: Run, client_tls: ssl.SSLContext) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        for before in range(1, 5):
+
+        async def cancel_after(count: int) -> None:
             near, far = tcp_pair()
             with far:
                 transport, protocol = await loop.create_connection(Recorder, sock=near)
                 task = loop.create_task(
                     loop.start_tls(transport, protocol, client_tls, server_hostname="localhost")
                 )
-                for _ in range(before):
-                    await asyncio.sleep(0)
+                await turns(count)
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
-                await until(lambda near=near: near.fileno() == -1)
+                await until(lambda: near.fileno() == -1)
+
+        for count in range(1, 5):
+            await cancel_after(count)
 
     run(main())
 

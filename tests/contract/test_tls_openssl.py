@@ -53,7 +53,7 @@ async def running(*arguments: str) -> AsyncIterator[Program]:
             process = await asyncio.create_subprocess_exec(
                 str(OPENSSL),
                 *arguments,
-                stdin=its,
+                stdin=its.fileno(),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
             )
