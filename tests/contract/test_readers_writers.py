@@ -350,3 +350,22 @@ def test_a_reader_that_runs_a_task(loop: Loop, ends: Pair) -> None:
         return result
 
     assert loop.run_until_complete(main()) == "woken"
+
+
+def test_more_events_than_are_taken_at_once(loop: Loop) -> None:
+    seen = [0] * 200
+    pairs = [socket.socketpair() for _ in seen]
+
+    def note(number: int) -> None:
+        seen[number] += 1
+
+    for number, (near, far) in enumerate(pairs):
+        loop.add_reader(near, note, number)
+        far.send(b"x")  # and nobody reads it: it is an event in every turn
+    run_turns(loop, 100)
+    # Each has its turn; by how many turns they differ is nobody's business.
+    assert min(seen) >= 10
+    for near, far in pairs:
+        loop.remove_reader(near)
+        near.close()
+        far.close()

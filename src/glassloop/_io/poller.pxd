@@ -15,6 +15,7 @@ cdef extern from "gc_slots.h":
 cdef class EpollCore(Poller):
     cdef readonly int epoll_fd
     cdef bint wake_pending
+    cdef int batch_size         # how many events the next harvest takes
     cdef uintptr_t *owners      # by file descriptor: an owned reference to an IOSource, or 1 for a selectors key
     cdef int capacity
     cdef object process_events  # the loop's _process_events, for what was registered under a selectors key

@@ -43,6 +43,12 @@ from glassloop._core.ready import ReadyQueue
 from glassloop._core.source import IOSource, Poller
 
 BATCH = cython.declare(cython.int, 512)
+# Once there were more than these, so many are taken at once: what they bring is then handled while the CPU's
+# cache still has it. Taken whole, a hundred streams of 16 KiB cost up to 10 % more. The kernel takes turns,
+# so nobody is left out.
+BUSY_BATCH = cython.declare(cython.int, 32)
+# ... until there are only so few.
+QUIET = cython.declare(cython.int, 16)
 KEYED = cython.declare(uintptr_t, 1)
 
 
@@ -52,6 +58,7 @@ class EpollCore(Poller):
 
     def __cinit__(self) -> None:
         self.epoll_fd = self.wake_fd = -1
+        self.batch_size = BATCH
         open_fds(self)
 
     def __dealloc__(self) -> None:
@@ -124,19 +131,24 @@ class EpollCore(Poller):
         owner: uintptr_t
         source: IOSource
         if timeout == 0.0:
-            count = epoll_harvest(self.epoll_fd, batch, BATCH, 0)
+            count = epoll_harvest(self.epoll_fd, batch, self.batch_size, 0)
         else:
             timeout_ns: cython.longlong = (
                 -1 if timeout < 0 else cython.cast(cython.longlong, ceil(timeout * 1e9))
             )
             with cython.nogil:
-                count = epoll_harvest(self.epoll_fd, batch, BATCH, timeout_ns)
+                count = epoll_harvest(self.epoll_fd, batch, self.batch_size, timeout_ns)
         if count < 0:
             if count == -EINTR:
                 # A signal: its handler runs now, and the turn goes on.
                 PyErr_CheckSignals()
                 return 0
             raise OSError(-count, os.strerror(-count))
+        # A burst is taken whole, as asyncio's: only when it goes on in slices.
+        if count > BUSY_BATCH:
+            self.batch_size = BUSY_BATCH
+        elif count < QUIET:
+            self.batch_size = BATCH
         for i in range(count):
             fd = cython.cast(cython.int, batch[i].data.u64)
             if fd == self.wake_fd:
