@@ -9,6 +9,7 @@
     _UnixReadPipeTransport, _UnixWritePipeTransport  glassloop._io.pipe_transport
     a task for each accepted connection              glassloop._io.listener
     create_connection, where it is given an address  glassloop._io.connector
+    sock_recv, sock_sendall, and the rest of them    glassloop._sock_methods
     the executor, for look-ups of names              glassloop._names
     the watcher of child processes                   glassloop._children
 
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from glassloop._children import ChildMethods
 from glassloop._core import Engine
+from glassloop._io import sockets
 from glassloop._io.connector import connect, remember
 from glassloop._io.datagram_transport import DatagramTransport
 from glassloop._io.listener import Listener
@@ -33,6 +35,7 @@ from glassloop._io.poller import EpollPoller
 from glassloop._io.stream_transport import StreamTransport
 from glassloop._io.tls_transport import SSLTransport
 from glassloop._names import NameMethods
+from glassloop._sock_methods import SockMethods
 
 if TYPE_CHECKING:
     import ssl
@@ -60,7 +63,7 @@ class _SelfPipeEnd:
         return loop.__dict__[self._name]
 
 
-class EventLoop(Engine, NameMethods, ChildMethods, asyncio.SelectorEventLoop):
+class EventLoop(Engine, SockMethods, NameMethods, ChildMethods, asyncio.SelectorEventLoop):
     """An asyncio event loop on glassloop's engine.
 
     ``selector`` is any ``selectors.BaseSelector``; by default an ``EpollPoller``.
@@ -339,6 +342,24 @@ class EventLoop(Engine, NameMethods, ChildMethods, asyncio.SelectorEventLoop):
         if number:
             sock.close()
             raise OSError(number, f"Connect call failed {address}")
+
+    # -- readers and writers, beside what waits in a sock_* call -----------------------------------
+
+    def _add_reader(self, fd: Any, callback: Callable[..., object], *args: Any, **options: Any) -> Any:
+        sockets.give_way(self, fd)
+        return super()._add_reader(fd, callback, *args, **options)  # type: ignore[misc]
+
+    def _add_writer(self, fd: Any, callback: Callable[..., object], *args: Any, **options: Any) -> Any:
+        sockets.give_way(self, fd)
+        return super()._add_writer(fd, callback, *args, **options)  # type: ignore[misc]
+
+    def _remove_reader(self, fd: Any) -> bool:
+        removed = sockets.withdraw(self, fd, selectors.EVENT_READ)
+        return super()._remove_reader(fd) if removed is None else removed  # type: ignore[misc]
+
+    def _remove_writer(self, fd: Any) -> bool:
+        removed = sockets.withdraw(self, fd, selectors.EVENT_WRITE)
+        return super()._remove_writer(fd) if removed is None else removed  # type: ignore[misc]
 
     # -- servers ----------------------------------------------------------------------------------
 

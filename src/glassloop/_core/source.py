@@ -29,6 +29,12 @@ class IOSource:
         """The ready batch is over, as the source asked to be told (``Scheduler.batch_enders``)."""
         return 0
 
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def on_displaced(self) -> cython.int:
+        """Somebody else watches the descriptor now, for which this source was kept."""
+        return 0
+
 
 @cython.cclass
 class Poller:
@@ -38,6 +44,17 @@ class Poller:
     @cython.exceptval(-1, check=False)
     def watch(self, source: IOSource, events: cython.uint) -> cython.int:
         """Report these events of the source from now on; 0 for none. OSError if the kernel refuses."""
+        raise NotImplementedError
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def keep(self, source: IOSource, events: cython.uint) -> cython.int:
+        """Register these events of the source's descriptor for good, by their edges.
+
+        Reported is what the source then writes into its ``watched`` itself, which costs no system call. An
+        edge that comes while that is empty is forgotten: before it waits, the source must have found that
+        there is nothing. It keeps the descriptor until another source, or a selectors key, wants it.
+        """
         raise NotImplementedError
 
     @cython.cfunc

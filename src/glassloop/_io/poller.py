@@ -22,8 +22,10 @@ from cython.cimports.glassloop._sys.epoll import (
     EPOLL_CTL_ADD,
     EPOLL_CTL_DEL,
     EPOLL_CTL_MOD,
+    EPOLLET,
     EPOLLIN,
     EPOLLOUT,
+    KEPT_SHIFT,
     close_fd,
     epoll_create1,
     epoll_event,
@@ -33,7 +35,7 @@ from cython.cimports.glassloop._sys.epoll import (
     eventfd_drain,
     eventfd_signal,
 )
-from cython.cimports.libc.errno import EBADF, EINTR, ENOENT
+from cython.cimports.libc.errno import EBADF, EEXIST, EINTR, ENOENT
 from cython.cimports.libc.errno import errno as c_errno
 from cython.cimports.libc.math import ceil
 from cython.cimports.libc.stdint import uint32_t, uintptr_t
@@ -83,19 +85,71 @@ class EpollCore(Poller):
     def claim(self, fd: cython.int, owner: uintptr_t, before: uint32_t, events: uint32_t) -> cython.int:
         """Set what is watched of fd, and for whom. On an error all is as it was."""
         previous: uintptr_t
+        kept: IOSource
         if fd < 0:
             raise ValueError(f"Invalid file descriptor: {fd}")
         if fd >= self.capacity:
             grow(self, fd)
-        self.control(fd, before, events)
         previous = self.owners[fd]
+        if previous > KEYED and previous != owner:
+            kept = cython.cast(IOSource, cython.cast(cython.pointer(PyObject), previous))
+            if kept.kept:
+                self.control(fd, kept.kept, events)
+                self.replace(fd, owner)
+                kept.kept = kept.watched = 0
+                self.keeping -= 1
+                kept.on_displaced()
+                return 0
+        self.control(fd, before, events)
+        self.replace(fd, owner)
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def replace(self, fd: cython.int, owner: uintptr_t) -> cython.void:
+        previous: uintptr_t = self.owners[fd]
         self.watching += (owner != 0) - (previous != 0)
         if owner > KEYED:
             Py_INCREF(cython.cast(object, cython.cast(cython.pointer(PyObject), owner)))
         self.owners[fd] = owner
         if previous > KEYED:
             Py_DECREF(cython.cast(object, cython.cast(cython.pointer(PyObject), previous)))
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def keep(self, source: IOSource, events: uint32_t) -> cython.int:
+        # By edges, because a registration may outlive its descriptor here: where another process, or a copy
+        # of the descriptor, has the socket open, the kernel goes on reporting it, and nobody can take it
+        # back. By level that would turn the loop round for ever; by edges it costs a wake-up now and then.
+        # The mark in the event's data tells it from those of the descriptor's next owner.
+        fd: cython.int = source.fd
+        owner: uintptr_t = cython.cast(uintptr_t, cython.cast(cython.pointer(PyObject), source))
+        mask: uint32_t = kernel_mask(events) | EPOLLET
+        result: cython.int
+        if self.epoll_fd < 0:
+            raise ValueError("I/O operation on closed epoll object")
+        if fd >= self.capacity:
+            grow(self, fd)
+        result = epoll_set(self.epoll_fd, EPOLL_CTL_MOD if source.kept else EPOLL_CTL_ADD, fd, mask)
+        if result == -ENOENT:
+            result = epoll_set(self.epoll_fd, EPOLL_CTL_ADD, fd, mask)
+        elif result == -EEXIST:
+            result = epoll_set(self.epoll_fd, EPOLL_CTL_MOD, fd, mask)
+        if result < 0:
+            raise OSError(-result, os.strerror(-result))
+        if self.owners[fd] != owner:
+            self.replace(fd, owner)
+            self.keeping += 1
+        source.kept = events
         return 0
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def forget(self, source: IOSource) -> cython.void:
+        """The source keeps its descriptor no longer, which is another file's now: the kernel is not asked."""
+        source.watched = source.kept = 0
+        self.keeping -= 1
+        self.replace(source.fd, 0)
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
@@ -125,11 +179,6 @@ class EpollCore(Poller):
     def harvest(self, ready: ReadyQueue, timeout: cython.double) -> cython.int:
         batch: epoll_event[512]
         count: cython.int
-        i: cython.int
-        fd: cython.int
-        mask: uint32_t
-        owner: uintptr_t
-        source: IOSource
         if timeout == 0.0:
             count = epoll_harvest(self.epoll_fd, batch, self.batch_size, 0)
         else:
@@ -149,6 +198,24 @@ class EpollCore(Poller):
             self.batch_size = BUSY_BATCH
         elif count < QUIET:
             self.batch_size = BATCH
+        if self.keeping == 0:
+            return self.deliver(ready, batch, count)
+        try:
+            self.deliver(ready, batch, count)
+        except BaseException:
+            self.seen_again()
+            raise
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def deliver(self, ready: ReadyQueue, batch: cython.pointer(epoll_event), count: cython.int) -> cython.int:
+        """Push what has events onto the ready queue."""
+        i: cython.int
+        fd: cython.int
+        mask: uint32_t
+        owner: uintptr_t
+        source: IOSource
         for i in range(count):
             fd = cython.cast(cython.int, batch[i].data.u64)
             if fd == self.wake_fd:
@@ -158,6 +225,10 @@ class EpollCore(Poller):
             owner = self.owners[fd] if fd < self.capacity else 0
             if owner == 0:
                 continue
+            if batch[i].data.u64 >> KEPT_SHIFT and (
+                owner == KEYED or not cython.cast(IOSource, cython.cast(cython.pointer(PyObject), owner)).kept
+            ):
+                continue  # of a socket that was closed here, and that somebody else has open
             # An error or a hang-up shows itself to whoever reads or writes, whichever is wanted.
             mask = (0 if batch[i].events & ~EPOLLOUT == 0 else READABLE) | (
                 0 if batch[i].events & ~EPOLLIN == 0 else WRITABLE
@@ -173,6 +244,19 @@ class EpollCore(Poller):
                 if source.occurred == 0:
                     ready_push(ready, cython.cast(cython.pointer(PyObject), source), SOURCE)
                 source.occurred |= mask
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def seen_again(self) -> cython.int:
+        """Have the kernel report once more what comes by edges: a part of a batch was lost."""
+        fd: cython.int
+        source: IOSource
+        for fd in range(self.capacity):
+            if self.owners[fd] > KEYED:
+                source = cython.cast(IOSource, cython.cast(cython.pointer(PyObject), self.owners[fd]))
+                if source.kept and source.watched:
+                    epoll_set(self.epoll_fd, EPOLL_CTL_MOD, fd, kernel_mask(source.kept) | EPOLLET)
         return 0
 
     @cython.cfunc
@@ -194,7 +278,13 @@ class EpollCore(Poller):
 
     def watch_key(self, fd: cython.int, before: cython.uint, events: cython.uint) -> None:
         """Watch fd for a selectors key: READABLE | WRITABLE, 0 for no longer."""
-        if before == 0 and fd < self.capacity and fd >= 0 and self.owners[fd] > KEYED:
+        if (
+            before == 0
+            and fd < self.capacity
+            and fd >= 0
+            and self.owners[fd] > KEYED
+            and not cython.cast(IOSource, cython.cast(cython.pointer(PyObject), self.owners[fd])).kept
+        ):
             raise RuntimeError(
                 f"File descriptor {fd!r} is used by transport "
                 f"{cython.cast(object, cython.cast(cython.pointer(PyObject), self.owners[fd]))!r}"
@@ -203,8 +293,10 @@ class EpollCore(Poller):
 
     def source_of(self, fd: cython.int) -> object:
         """The transport or listener that watches fd, or None."""
+        source: IOSource
         if 0 <= fd < self.capacity and self.owners[fd] > KEYED:
-            return cython.cast(object, cython.cast(cython.pointer(PyObject), self.owners[fd]))
+            source = cython.cast(IOSource, cython.cast(cython.pointer(PyObject), self.owners[fd]))
+            return None if source.kept else source
         return None
 
     def release(self) -> None:
@@ -217,6 +309,7 @@ class EpollCore(Poller):
         """In the child of a fork: an epoll set of its own, with the same descriptors in it."""
         fd: cython.int
         events: uint32_t
+        source: IOSource
         if self.epoll_fd < 0:
             return
         close_fds(self)
@@ -224,12 +317,13 @@ class EpollCore(Poller):
         open_fds(self)
         for fd in range(self.capacity):
             if self.owners[fd] == KEYED:
-                events = self._fd_to_key[fd].events
+                events = kernel_mask(self._fd_to_key[fd].events)
             elif self.owners[fd]:
-                events = cython.cast(IOSource, cython.cast(cython.pointer(PyObject), self.owners[fd])).watched
+                source = cython.cast(IOSource, cython.cast(cython.pointer(PyObject), self.owners[fd]))
+                events = kernel_mask(source.kept) | EPOLLET if source.kept else kernel_mask(source.watched)
             else:
                 continue
-            epoll_set(self.epoll_fd, EPOLL_CTL_ADD, fd, kernel_mask(events))
+            epoll_set(self.epoll_fd, EPOLL_CTL_ADD, fd, events)
 
 
 class EpollPoller(EpollCore, selectors._BaseSelectorImpl):
@@ -317,12 +411,15 @@ def grow(poller: EpollCore, fd: cython.int) -> cython.int:
 def release_owners(poller: EpollCore) -> cython.void:
     fd: cython.int
     owner: uintptr_t
-    poller.watching = 0
+    source: IOSource
+    poller.watching = poller.keeping = 0
     for fd in range(poller.capacity):
         owner = poller.owners[fd]
         poller.owners[fd] = 0
         if owner > KEYED:
-            cython.cast(IOSource, cython.cast(cython.pointer(PyObject), owner)).watched = 0
+            source = cython.cast(IOSource, cython.cast(cython.pointer(PyObject), owner))
+            source.watched = source.kept = 0
+            source = None
             Py_DECREF(cython.cast(object, cython.cast(cython.pointer(PyObject), owner)))
 
 

@@ -20,7 +20,7 @@ cdef extern from *:
         return (int)syscall(SYS_epoll_pwait2, epfd, batch, capacity, timeout_ns < 0 ? NULL : &timeout, NULL, 0);
     }
     """
-    int EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP
+    int EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLLET
     int EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL
     int EPOLL_CLOEXEC, EFD_CLOEXEC, EFD_NONBLOCK
     ctypedef union epoll_data_t:
@@ -38,11 +38,16 @@ cdef extern from *:
     ssize_t write_fd "write"(int fd, const void *buffer, size_t size) nogil
 
 
+# In an event's data, above the descriptor: it is of a registration by edges that nobody may wait for.
+cdef enum:
+    KEPT_SHIFT = 32
+
+
 cdef inline int epoll_set(int epfd, int op, int fd, uint32_t events) noexcept nogil:
     """0, or the negative errno."""
     cdef epoll_event event
     event.events = events
-    event.data.u64 = <uint64_t>fd
+    event.data.u64 = <uint64_t>fd | (<uint64_t>((events & <uint32_t>EPOLLET) != 0) << KEPT_SHIFT)
     return 0 if epoll_ctl(epfd, op, fd, &event) == 0 else -errno
 
 

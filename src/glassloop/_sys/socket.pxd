@@ -93,6 +93,41 @@ cdef extern from *:
         *from_size = sizeof(*from);
         return recvfrom(fd, data, size, MSG_DONTWAIT, &from->any, from_size);
     }
+    static inline ssize_t glassloop_send_to(int fd, const void *data, size_t size, const GlassloopAddress *to,
+                                            socklen_t to_size) {
+        return sendto(fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT, &to->any, to_size);
+    }
+
+    /* Datagrams that come or go by one system call. */
+    enum { GLASSLOOP_BATCH = 32 };
+    typedef struct {
+        struct mmsghdr messages[GLASSLOOP_BATCH];
+        struct iovec parts[GLASSLOOP_BATCH];
+        GlassloopAddress addresses[GLASSLOOP_BATCH];
+    } GlassloopDatagrams;
+
+    static inline void glassloop_set_datagram(GlassloopDatagrams *batch, int i, void *data, size_t size,
+                                              socklen_t address_size) {
+        memset(&batch->messages[i], 0, sizeof(batch->messages[i]));
+        batch->parts[i].iov_base = data;
+        batch->parts[i].iov_len = size;
+        batch->messages[i].msg_hdr.msg_iov = &batch->parts[i];
+        batch->messages[i].msg_hdr.msg_iovlen = 1;
+        batch->messages[i].msg_hdr.msg_name = address_size == 0 ? NULL : &batch->addresses[i];
+        batch->messages[i].msg_hdr.msg_namelen = address_size;
+    }
+    static inline int glassloop_recv_batch(int fd, GlassloopDatagrams *batch, int count) {
+        return recvmmsg(fd, batch->messages, (unsigned)count, MSG_DONTWAIT, NULL);
+    }
+    static inline int glassloop_send_batch(int fd, GlassloopDatagrams *batch, int first, int count) {
+        return sendmmsg(fd, batch->messages + first, (unsigned)count, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    static inline size_t glassloop_received_size(const GlassloopDatagrams *batch, int i) {
+        return batch->messages[i].msg_len;
+    }
+    static inline socklen_t glassloop_sender_size(const GlassloopDatagrams *batch, int i) {
+        return batch->messages[i].msg_hdr.msg_namelen;
+    }
     """
     int AF_UNSPEC, AF_INET, AF_INET6, AF_UNIX
     int SHUT_WR
@@ -140,8 +175,27 @@ cdef extern from *:
     ssize_t socket_recv_from "glassloop_recv_from"(
         int fd, void *data, size_t size, Address *sender, socklen_t *sender_size
     ) nogil
+    ssize_t socket_send_to "glassloop_send_to"(
+        int fd, const void *data, size_t size, const Address *to, socklen_t to_size
+    ) nogil
+    enum:
+        SOCKADDR_IN_SIZE "(int)sizeof(struct sockaddr_in)"
+        SOCKADDR_IN6_SIZE "(int)sizeof(struct sockaddr_in6)"
+        DATAGRAMS_MOST "GLASSLOOP_BATCH"
+    ctypedef struct Datagrams "GlassloopDatagrams":
+        Address *addresses  # an array
+    void datagrams_set "glassloop_set_datagram"(
+        Datagrams *batch, int i, void *data, size_t size, socklen_t address_size
+    ) nogil
+    int datagrams_receive "glassloop_recv_batch"(int fd, Datagrams *batch, int count) nogil
+    int datagrams_send "glassloop_send_batch"(int fd, Datagrams *batch, int first, int count) nogil
+    size_t datagrams_size "glassloop_received_size"(const Datagrams *batch, int i) nogil
+    socklen_t datagrams_sender_size "glassloop_sender_size"(const Datagrams *batch, int i) nogil
     int socket_shutdown "shutdown"(int fd, int how) nogil
     int socket_close "close"(int fd) nogil
     const char *inet_ntop(int family, const void *source, char *text, socklen_t size) nogil
+    int inet_pton(int family, const char *text, void *target) nogil
+    uint16_t htons(uint16_t port) nogil
+    uint32_t htonl(uint32_t number) nogil
     uint16_t ntohs(uint16_t port) nogil
     uint32_t ntohl(uint32_t number) nogil

@@ -1,0 +1,1 @@
+# What Python sees of peers.py: nothing. It serves compiled modules only.
