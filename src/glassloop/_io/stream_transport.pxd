@@ -37,6 +37,7 @@ cdef class StreamTransport(SocketTransport):
     cdef int write_chunk(self, data) except -1
     cdef int queue_chunk(self, data, Py_ssize_t start) except -1
     cdef int flush(self, bint from_poller) except -1
+    cdef int send_with_end(self) except -1
     cdef int after_drain(self, bint from_poller) except -1
     cdef int call_corked(self, name, argument, str failure) except -1
 

@@ -45,6 +45,7 @@ from cython.cimports.glassloop._sys.socket import (
     SHUT_WR,
     socket_recv,
     socket_send,
+    socket_send_more,
     socket_set_nodelay,
     socket_shutdown,
 )
@@ -567,8 +568,29 @@ class StreamTransport(SocketTransport):
 
     def close(self) -> None:
         """Send what is queued, then close the connection. ``connection_lost(None)`` follows."""
-        send_held(self)
+        if may_end_at_once(self):
+            self.send_with_end()
+        else:
+            send_held(self)
         SocketTransport.close(self)
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def send_with_end(self) -> cython.int:
+        """Send what is held and the end of the stream, in one packet where the kernel takes it all."""
+        data = self.held
+        sent: cython.Py_ssize_t = socket_send_more(self.fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        if sent <= 0:
+            return send_held(self)
+        self.held = None
+        if sent == PyBytes_GET_SIZE(data):
+            socket_shutdown(self.fd, SHUT_WR)
+            return 0
+        try:
+            self.queue_chunk(data, sent)
+        except BaseException as exc:
+            return self.fail(exc, "Fatal write error on socket transport")
+        return self.set_watched(self.watched | WRITABLE)
 
     def abort(self) -> None:
         """Close the connection at once; what the kernel has not taken is lost."""
@@ -608,6 +630,26 @@ def may_defer(transport: StreamTransport, data: object) -> cython.int:
     the same step, as tests do, is not kept waiting.
     """
     return transport.loop.left_in_batch >= DEFER_WHILE_LEFT and byte_size(data) <= DEFER_SIZE
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def may_end_at_once(transport: StreamTransport) -> cython.bint:
+    """Whether what is held is the last that this end of a TCP connection sends.
+
+    Where somebody has the Python socket he may have set what happens when it is closed (SO_LINGER).
+    """
+    return (
+        transport.held is not None
+        and transport.queue is None
+        and not transport._closing
+        and not transport._eof
+        and not transport.lost_writes
+        and not transport._protocol_paused
+        and transport.empty_waiter is None
+        and transport.socket is None
+        and transport.short_peer != 0
+    )
 
 
 @cython.cfunc

@@ -76,6 +76,10 @@ cdef extern from *:
     static inline ssize_t glassloop_send_data(int fd, const void *data, size_t size) {
         return send(fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
     }
+    /* More comes at once, if only the end of the stream. */
+    static inline ssize_t glassloop_send_more(int fd, const void *data, size_t size) {
+        return send(fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE);
+    }
     static inline ssize_t glassloop_recv(int fd, void *data, size_t size) {
         return recv(fd, data, size, MSG_DONTWAIT);
     }
@@ -167,6 +171,7 @@ cdef extern from *:
     int audit_connect "glassloop_audit_connect"(object (*make)(void *), void *state, object address) except -1
     void socket_set_nodelay "glassloop_set_nodelay"(int fd) nogil
     ssize_t socket_send "glassloop_send_data"(int fd, const void *data, size_t size) nogil
+    ssize_t socket_send_more "glassloop_send_more"(int fd, const void *data, size_t size) nogil
     ssize_t socket_send_chunks "glassloop_send_chunks"(int fd, iovec *chunks, int count) nogil
     ssize_t socket_recv "glassloop_recv"(int fd, void *data, size_t size) nogil
     ssize_t socket_recv_two "glassloop_recv_two"(
