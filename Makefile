@@ -8,9 +8,9 @@ INSTALLED := $(VENV)/.installed
 LINT_INSTALLED := $(LINT_VENV)/.installed
 BENCH_INSTALLED := $(BENCH_VENV)/.installed
 # Peers that do not install everywhere: each is left out where it fails.
-BENCH_PEERS := "rloop>=0.5" "rsloop>=0.1.60" "blazio>=0.1"
+BENCH_PEERS := "rloop>=0.5" "rsloop>=0.1.60" "blazio>=0.1" "aiofastnet>=1"
 
-.PHONY: help demo test test-stock test-all bench bench-smoke lint types sanitize install print-python clean
+.PHONY: help demo test test-stock test-all bench bench-smoke bench-plot lint types sanitize install print-python clean
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -32,6 +32,9 @@ bench: $(BENCH_INSTALLED)  ## compare with other event loops, side by side (abou
 
 bench-smoke: $(BENCH_INSTALLED)  ## check that every benchmark runs and gets right answers (under a minute)
 	$(BENCH_VENV)/bin/python -m benchmarks --smoke
+
+bench-plot: $(BENCH_INSTALLED)  ## draw docs/benchmarks.svg from what the last `make bench` wrote
+	$(BENCH_VENV)/bin/python -m benchmarks.plot
 
 lint: $(LINT_INSTALLED)  ## ruff and cython-lint
 	$(LINT_VENV)/bin/ruff check .

@@ -8,9 +8,23 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import http, loops, machine, network, quiet, report, scheduling, session
+from benchmarks import (
+    datagrams,
+    http,
+    loops,
+    machine,
+    network,
+    quiet,
+    report,
+    scheduling,
+    session,
+    sockets,
+    tls,
+)
 from benchmarks.native import compile_native
 from benchmarks.questions import FULL, QUICK, SMOKE, Effort, Question
+
+_COLUMNS = (*loops.LOOPS, loops.NODE)
 
 
 def _arguments() -> argparse.Namespace:
@@ -28,7 +42,7 @@ def _arguments() -> argparse.Namespace:
         help="only check that all is answered, and rightly: under a minute; figures mean nothing",
     )
     parser.add_argument("--only", metavar="NAMES", help="questions or families, comma-separated, * matches")
-    parser.add_argument("--loops", metavar="NAMES", help=f"comma-separated, of {', '.join(loops.LOOPS)}")
+    parser.add_argument("--loops", metavar="NAMES", help=f"comma-separated, of {', '.join(_COLUMNS)}")
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds of every question")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report")
@@ -38,8 +52,8 @@ def _arguments() -> argparse.Namespace:
 
 def _choose_loops(wanted: str | None, smoke: bool) -> tuple[tuple[str, ...], dict[str, str]]:
     """Return the loops that take part, and why others do not."""
-    names = tuple(wanted.split(",")) if wanted else loops.REQUIRED if smoke else loops.LOOPS
-    unknown = [name for name in names if name not in loops.LOOPS]
+    names = tuple(wanted.split(",")) if wanted else (*loops.REQUIRED, loops.NODE) if smoke else _COLUMNS
+    unknown = [name for name in names if name not in _COLUMNS]
     if unknown:
         sys.exit(f"no such loop: {', '.join(unknown)}")
     reasons = {name: reason for name in names if (reason := loops.missing_reason(name)) is not None}
@@ -77,7 +91,14 @@ def main() -> int:
     isolation = quiet.isolate()
     with tempfile.TemporaryDirectory(prefix="glassloop-bench-") as folder:
         native = compile_native(Path(folder))
-        every_question = [*scheduling.questions(native), *network.questions(native), *http.questions()]
+        every_question = [
+            *scheduling.questions(native),
+            *network.questions(native),
+            *datagrams.questions(native),
+            *sockets.questions(native),
+            *http.questions(),
+            *tls.questions(native),
+        ]
         questions = _choose_questions(every_question, arguments.only)
         if arguments.list:
             print(

@@ -8,7 +8,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from benchmarks import processes, quiet
+from benchmarks import loops, node, processes, quiet
 from benchmarks.processes import Server
 from benchmarks.questions import Better, Effort, Failed, Figure, Question, Summary
 from benchmarks.servers import HELLO
@@ -36,6 +36,7 @@ def questions() -> list[Question]:
             Summary.MEDIAN,
             partial(_measure, name),
             unavailable=_missing(packages),
+            has_node=True,
         )
         for name, title, target, packages in frameworks
     ]
@@ -49,7 +50,9 @@ def _missing(packages: tuple[str, ...]) -> str | None:
 
 
 def _measure(kind: str, loop: str, effort: Effort) -> dict[str, float]:
-    with processes.server([sys.executable, "-m", "benchmarks.servers", kind, loop]) as server:
+    # Node's own HTTP stands beside each framework: what its users would take for the same.
+    of_python = [sys.executable, "-m", "benchmarks.servers", kind, loop]
+    with processes.server(node.script("server", "http") if loop == loops.NODE else of_python) as server:
         response_size = _check_response(server)
         command = ["wrk", "-t1", f"-c{_CONNECTIONS}", f"-d{effort.wrk_seconds}s"]
         command += ["-s", str(_SUMMARY_SCRIPT), f"http://127.0.0.1:{server.port}/"]

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 
-from benchmarks import loops, processes, quiet
+from benchmarks import loops, node, processes, quiet
 from benchmarks.native import Native
 from benchmarks.processes import Server
 from benchmarks.questions import Better, Effort, Failed, Figure, Question, Summary
@@ -26,10 +26,15 @@ _STORM_SIZE = 64
 _CHURN_CLIENTS = 64
 _CHURN_SIZE = 64
 
+# What the limit does for a kind of server, where it is not to echo over connections that stay open.
+_LIMITS = {"echo-close": "close", "echo-datagrams": "datagrams"}
+
 
 def _server(kind: str, native: Native, loop: str) -> AbstractContextManager[Server]:
+    if loop == loops.NODE:
+        return processes.server(node.script("server", kind))
     if loop == loops.LIMIT:
-        return processes.server([native.echo, "close" if kind == "echo-close" else "keep"])
+        return processes.server([native.echo, _LIMITS.get(kind, "keep")])
     return processes.server([sys.executable, "-m", "benchmarks.servers", kind, loop])
 
 
@@ -48,14 +53,14 @@ def _rates(result: dict[str, float]) -> dict[str, float]:
     }
 
 
-def _measure_echo(
+def measure_echo(
     kind: str, connections: int, size: int, depth: int, native: Native, loop: str, effort: Effort
 ) -> dict[str, float]:
+    """Return server CPU time and rate of an echo server of this kind, over connections or to peers."""
     with _server(kind, native, loop) as server:
         window = (effort.warmup_ms, effort.window_ms)
-        return _rates(
-            _load(native, effort, "echo", server.port, server.pid, connections, size, depth, *window)
-        )
+        mode = "datagrams" if kind == "echo-datagrams" else "echo"
+        return _rates(_load(native, effort, mode, server.port, server.pid, connections, size, depth, *window))
 
 
 def _measure_churn(native: Native, loop: str, effort: Effort) -> dict[str, float]:
@@ -117,7 +122,8 @@ def _raise_file_limit() -> str | None:
     return None
 
 
-def _rate_figures(target_ratio: float | None) -> tuple[Figure, ...]:
+def rate_figures(target_ratio: float | None) -> tuple[Figure, ...]:
+    """Return the figures of a server: what a request costs it, and how many are answered."""
     return (
         Figure("cpu", "server CPU µs per request", Better.LESS, target_ratio),
         Figure("rate", "requests/s", Better.MORE, target_ratio),
@@ -141,9 +147,12 @@ def questions(native: Native) -> list[Question]:
         measure: Callable[[str, Effort], dict[str, float]],
         unavailable: str | None = None,
         has_limit: bool = True,
+        has_node: bool = True,
     ) -> Question:
         reason = native.programs_missing or unavailable
-        return Question("network", name, title, figures, Summary.MEDIAN, measure, has_limit, reason)
+        return Question(
+            "network", name, title, figures, Summary.MEDIAN, measure, has_limit, reason, has_node=has_node
+        )
 
     def echo(
         name: str,
@@ -154,13 +163,13 @@ def questions(native: Native) -> list[Question]:
         depth: int = 1,
         kind: str = "echo",
     ) -> Question:
-        measure = partial(_measure_echo, kind, connections, size, depth, native)
-        return ask(name, title, _rate_figures(target), measure)
+        measure = partial(measure_echo, kind, connections, size, depth, native)
+        return ask(name, title, rate_figures(target), measure, has_node=kind == "echo")
 
     def client(name: str, title: str, kind: str, count: int, target: float | None) -> Question:
         measure = partial(_measure_client, kind, count, native)
         figures = _one_figure("CPU µs per operation", target_ratio=target)
-        return ask(name, title, figures, measure, has_limit=False)
+        return ask(name, title, figures, measure, has_limit=False, has_node=False)
 
     storm = partial(_measure_storm, "echo-default-backlog", native)
     storm_with_room = partial(_measure_storm, "echo", native)
@@ -188,7 +197,7 @@ def questions(native: Native) -> list[Question]:
         client("unix_both", "Unix echo, both ends on the loop, 1 KiB × 50", "unix", 30_000, 1.15),
         client("connect", "open_connection and close, 10 at a time", "connect", 3000, 1.2),
         client("sendfile", "loop.sendfile, or read and write, of 4 MiB", "sendfile", 1000, None),
-        ask("churn", "accept, one request, close", _rate_figures(1.0), churn),
+        ask("churn", "accept, one request, close", rate_figures(1.0), churn),
         ask(
             "storm",
             "1000 clients at once until all are answered, default backlog",

@@ -61,6 +61,7 @@ class Question:
     measure: Callable[[str, Effort], dict[str, float]]
     has_limit: bool = False
     unavailable: str | None = None  # why it cannot be asked on this machine
+    has_node: bool = False  # Node.js answers it too: `measure` takes loops.NODE
 
 
 class Failed(Exception):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks import loops
-from benchmarks.questions import Figure
+from benchmarks.questions import Better, Figure
 from benchmarks.session import Asked
 
 _OURS = "glassloop"
@@ -13,7 +13,7 @@ _NOTICEABLE = 1.02  # a peer is called faster from here on
 
 def markdown(results: Sequence[Asked], loop_names: Sequence[str], machine: dict[str, str]) -> str:
     """Return the whole report."""
-    parts = ["# glassloop's benchmarks", _key(), *_tables(results, loop_names)]
+    parts = ["# glassloop's benchmarks", _key(), _table(results, loop_names)]
     parts += [
         _section("Targets missed", _missed(results)),
         _section("Where another loop is better (×n: n times as good as glassloop)", _losses(results)),
@@ -74,41 +74,56 @@ def _figure_as_json(asked: Asked, figure: Figure) -> dict[str, Any]:
 
 def _key() -> str:
     return (
-        f"×n: n times as good as {loops.REFERENCE} (above 1 is better, whichever way the unit goes). "
+        f"×n: n times as good as {loops.REFERENCE} (above 1 is better, whichever way the unit goes: ↓ less, "
+        "↑ more is better). "
         f"“limit”: C alone, no event loop. “target” and “verdict” are glassloop's."
     )
 
 
-def _tables(results: Sequence[Asked], loop_names: Sequence[str]) -> list[str]:
-    """One table for each family and unit, in the order in which they come."""
-    groups: dict[tuple[str, str], list[tuple[Asked, Figure]]] = {}
-    for asked in results:
-        if asked.question.unavailable is None:
-            for figure in asked.question.figures:
-                heading = f"{figure.unit} ({figure.better.value})"
-                groups.setdefault((asked.question.family, heading), []).append((asked, figure))
-    return [_table(family, heading, rows, loop_names) for (family, heading), rows in groups.items()]
-
-
-def _table(family: str, heading: str, rows: list[tuple[Asked, Figure]], loop_names: Sequence[str]) -> str:
-    columns = list(loop_names)
-    if any(loops.LIMIT in asked.answers for asked, _ in rows):
+def _table(results: Sequence[Asked], loop_names: Sequence[str]) -> str:
+    """One table of all: a row for each figure, each family under a row with its name."""
+    asked_here = [asked for asked in results if asked.question.unavailable is None]
+    columns = [name for name in loop_names if any(name in asked.answers for asked in asked_here)]
+    if any(loops.LIMIT in asked.answers for asked in asked_here):
         columns.append(loops.LIMIT)
-    cells = [[heading, *columns, "target", "verdict"]]
-    for asked, figure in rows:
-        values = [_cell(asked, figure, name) for name in columns]
-        cells.append([asked.question.title, *values, _target(figure), verdict(asked, figure)])
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    head = ["", "unit", *columns, "target", "verdict"]
+    rows: list[list[str]] = []
+    for family in dict.fromkeys(asked.question.family for asked in asked_here):
+        rows.append([f"**{_heading(family)}**", *[""] * (len(head) - 1)])
+        for asked in asked_here:
+            if asked.question.family == family:
+                rows += [_row(asked, figure, columns) for figure in asked.question.figures]
+    return "\n".join(_aligned(head, rows)) if rows else ""
+
+
+def _heading(family: str) -> str:
+    return family.upper() if family in ("http", "tls") else family.capitalize()
+
+
+def _row(asked: Asked, figure: Figure, columns: Sequence[str]) -> list[str]:
+    arrow = "↓" if figure.better is Better.LESS else "↑"
+    values = [_cell(asked, figure, name) for name in columns]
+    return [
+        asked.question.title,
+        f"{figure.unit} {arrow}",
+        *values,
+        _target(figure),
+        verdict(asked, figure),
+    ]
+
+
+def _aligned(head: list[str], rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     lines = []
-    for row in cells:
-        first, *rest = (cell for cell in row)
-        padded = [first.ljust(widths[0])] + [
-            cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)
+    for row in [head, *rows]:
+        padded = [
+            cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("| " + " | ".join(padded) + " |")
-    rule = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]
+    rule = ["-" * width if column < 2 else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
     lines.insert(1, "| " + " | ".join(rule) + " |")
-    return f"## {family.capitalize() if family != 'http' else 'HTTP'}: {heading}\n\n" + "\n".join(lines)
+    return lines
 
 
 def _cell(asked: Asked, figure: Figure, name: str) -> str:

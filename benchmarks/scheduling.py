@@ -3,13 +3,14 @@
 import sys
 from functools import partial
 
-from benchmarks import loops, processes
+from benchmarks import loops, node, processes
 from benchmarks.callbacks import CALLBACKS
 from benchmarks.native import Native
 from benchmarks.questions import Better, Effort, Figure, Question
 from benchmarks.tasks import TASKS
 
 _COUNT_MIN = 1000
+_NODE_HAS = frozenset({"call_later_cancel", "concurrent_sleeps", "lateness"})
 
 WORKLOADS = TASKS | CALLBACKS
 
@@ -25,6 +26,7 @@ def questions(native: Native) -> list[Question]:
             workload.summary,
             partial(_measure, name, native),
             has_limit=workload.coroutines is not None and native.drive_missing is None,
+            has_node=name in _NODE_HAS,
         )
         for name, workload in WORKLOADS.items()
     ]
@@ -34,6 +36,9 @@ def _measure(name: str, native: Native, loop: str, effort: Effort) -> dict[str, 
     workload = WORKLOADS[name]
     count = max(int(workload.count * effort.scale), min(workload.count, _COUNT_MIN))
     repeats = effort.repeats if workload.repeats is None else workload.repeats
+    if loop == loops.NODE:
+        command = node.script("timers", name, count, repeats)
+        return {"value": float(processes.run(command, time_limit_s=effort.time_limit_s))}
     command = [sys.executable, "-m", "benchmarks.worker", name, loop, str(count), str(repeats)]
     if loop == loops.LIMIT:
         command.append(native.drive)

@@ -4,6 +4,7 @@ Every kind is written as an ordinary asyncio program; only the loop differs.
 """
 
 import asyncio
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -101,6 +102,50 @@ async def _echo_stream(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
         writer.close()
 
 
+class EchoDatagrams(asyncio.DatagramProtocol):
+    """Sends each datagram back to where it came from."""
+
+    __slots__ = ("transport",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self.transport.sendto(data, addr)
+
+
+async def _echo_socket(sock: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    with sock:
+        try:
+            while data := await loop.sock_recv(sock, 65536):
+                await loop.sock_sendall(sock, data)
+        except ConnectionResetError:
+            pass  # the load generator leaves by a reset
+
+
+async def _serve_sockets() -> None:
+    loop = asyncio.get_running_loop()
+    listener = socket.create_server((_HOST, 0), backlog=_BACKLOG)
+    listener.setblocking(False)
+    print(listener.getsockname()[1], flush=True)
+    echoes = set()
+    while True:
+        sock, _ = await loop.sock_accept(listener)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        echo = loop.create_task(_echo_socket(sock))
+        echoes.add(echo)
+        echo.add_done_callback(echoes.discard)
+
+
+async def _serve_datagrams() -> None:
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+        EchoDatagrams, local_addr=(_HOST, 0)
+    )
+    print(transport.get_extra_info("sockname")[1], flush=True)
+    await asyncio.get_running_loop().create_future()
+
+
 async def _serve_protocol(factory: Callable[[], asyncio.BaseProtocol], **options: Any) -> None:
     server = await asyncio.get_running_loop().create_server(factory, _HOST, 0, **options)
     await _announce_and_serve(server)
@@ -170,6 +215,8 @@ KINDS: dict[str, Callable[[], Awaitable[None]]] = {
     "close": lambda: _serve_protocol(Close, backlog=_BACKLOG),
     "echo-buffered": lambda: _serve_protocol(EchoBuffered, backlog=_BACKLOG),
     "echo-streams": _serve_streams,
+    "echo-sockets": _serve_sockets,
+    "echo-datagrams": _serve_datagrams,
     "uvicorn": _serve_uvicorn,
     "aiohttp": _serve_aiohttp,
 }

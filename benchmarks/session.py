@@ -64,7 +64,9 @@ def ask_all(
         results.append(asked)
         began = time.monotonic()
         if question.unavailable is None:
-            names = [*loop_names, loops.LIMIT] if question.has_limit else list(loop_names)
+            names = [name for name in loop_names if name != loops.NODE or question.has_node]
+            if question.has_limit:
+                names.append(loops.LIMIT)
             asked.answers = {name: Answers() for name in names}
             usual = effort.scheduling_rounds if question.family == "scheduling" else effort.network_rounds
             for turn in range(rounds or usual):

@@ -1,7 +1,8 @@
-/* echo: the limit of the network benchmarks, a TCP echo server in C over epoll that does nothing but echo.
+/* echo: the limit of the network benchmarks, an echo server in C over epoll that does nothing but echo.
  *
  *   echo keep     answers until the client leaves
  *   echo close    answers once and closes, as the server of the accept/close churn does
+ *   echo datagrams   the same over UDP, in batches
  *
  * Prints the port that it listens on, on 127.0.0.1, and serves until it is killed.
  */
@@ -17,7 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { RECEIVE_SIZE = 256 * 1024, EVENTS_A_WAIT = 512, BACKLOG = 8192 };
+enum { RECEIVE_SIZE = 256 * 1024, EVENTS_A_WAIT = 512, BACKLOG = 8192, BATCH = 64, DATAGRAM_SIZE = 64 * 1024 };
 
 struct connection {
     int fd;
@@ -109,25 +110,56 @@ static bool send_rest(struct connection *connection)
     return true;
 }
 
+static _Noreturn void echo_datagrams(int fd)
+{
+    static char data[BATCH][DATAGRAM_SIZE];
+    static struct sockaddr_in peers[BATCH];
+    struct iovec parts[BATCH];
+    struct mmsghdr messages[BATCH];
+    for (;;) {
+        struct epoll_event event;
+        if (epoll_wait(epoll_fd, &event, 1, -1) < 0 && errno != EINTR)
+            fail("epoll_wait");
+        for (int i = 0; i < BATCH; i++) {
+            parts[i] = (struct iovec){data[i], DATAGRAM_SIZE};
+            messages[i] = (struct mmsghdr){.msg_hdr = {.msg_name = &peers[i], .msg_namelen = sizeof peers[i],
+                                                       .msg_iov = &parts[i], .msg_iovlen = 1}};
+        }
+        int count = recvmmsg(fd, messages, BATCH, MSG_DONTWAIT, NULL);
+        for (int i = 0; i < count; i++)
+            parts[i].iov_len = messages[i].msg_len;
+        for (int sent = 0; sent < count;) {
+            int now = sendmmsg(fd, messages + sent, (unsigned)(count - sent), 0);
+            if (now < 0)
+                fail("sendmmsg");
+            sent += now;
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
-    if (argc != 2 || (strcmp(argv[1], "keep") && strcmp(argv[1], "close"))) {
-        fputs("usage: echo keep|close\n", stderr);
+    if (argc != 2 || (strcmp(argv[1], "keep") && strcmp(argv[1], "close") && strcmp(argv[1], "datagrams"))) {
+        fputs("usage: echo keep|close|datagrams\n", stderr);
         return 2;
     }
+    bool datagrams = !strcmp(argv[1], "datagrams");
     bool close_after = !strcmp(argv[1], "close");
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t address_length = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int type = datagrams ? SOCK_DGRAM : SOCK_STREAM | SOCK_NONBLOCK;
+    int listener = socket(AF_INET, type | SOCK_CLOEXEC, 0);
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (listener < 0 || epoll_fd < 0 || bind(listener, (struct sockaddr *)&address, sizeof address) < 0 ||
-        listen(listener, BACKLOG) < 0 || getsockname(listener, (struct sockaddr *)&address, &address_length) < 0)
+        (!datagrams && listen(listener, BACKLOG) < 0) || getsockname(listener, (struct sockaddr *)&address, &address_length) < 0)
         fail("listen");
     struct epoll_event listening = {.events = EPOLLIN, .data.ptr = NULL};
     if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listener, &listening) < 0)
         fail("epoll_ctl");
     printf("%d\n", ntohs(address.sin_port));
     fflush(stdout);
+    if (datagrams)
+        echo_datagrams(listener);
     for (;;) {
         struct epoll_event events[EVENTS_A_WAIT];
         int ready = epoll_wait(epoll_fd, events, EVENTS_A_WAIT, -1);

@@ -1,6 +1,7 @@
 /* load: the load generator of the network benchmarks, the same program for every server under test.
  *
  *   load echo  PORT PID CONNECTIONS SIZE DEPTH WARMUP_MS WINDOW_MS   requests over connections that stay open
+ *   load datagrams PORT PID PEERS SIZE 1 WARMUP_MS WINDOW_MS         the same over UDP, one in flight a peer
  *   load churn PORT PID CONNECTIONS SIZE WARMUP_MS WINDOW_MS         connect, one request, answer, end of stream
  *   load storm PORT CONNECTIONS SIZE                                 all clients at once, until all are answered
  *
@@ -49,6 +50,7 @@ static size_t message_size;
 static char *text;
 static char received[RECEIVE_SIZE];
 static int epoll_fd;
+static int socket_type = SOCK_STREAM;
 
 static _Noreturn void fail(const char *format, ...)
 {
@@ -96,7 +98,7 @@ static void open_connection(struct connection *connection, bool blocking)
 {
     int one = 1;
     struct linger reset = {.l_onoff = 1, .l_linger = 0};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | (blocking ? 0 : SOCK_NONBLOCK), 0);
+    int fd = socket(AF_INET, socket_type | SOCK_CLOEXEC | (blocking ? 0 : SOCK_NONBLOCK), 0);
     if (fd < 0)
         fail("socket: %s", strerror(errno));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -336,7 +338,8 @@ static void run_storm(size_t count)
 int main(int argc, char **argv)
 {
     const char *mode = argc > 2 ? argv[1] : "";
-    bool echo = !strcmp(mode, "echo") && argc == 9;
+    bool datagrams = !strcmp(mode, "datagrams") && argc == 9;
+    bool echo = datagrams || (!strcmp(mode, "echo") && argc == 9);
     bool churn = !strcmp(mode, "churn") && argc == 8;
     bool storm = !strcmp(mode, "storm") && argc == 5;
     if (!echo && !churn && !storm)
@@ -348,6 +351,11 @@ int main(int argc, char **argv)
     message_size = strtoul(numbers[1], NULL, 10);
     if (!count || !message_size)
         fail("CONNECTIONS and SIZE are at least 1");
+    if (datagrams) {
+        socket_type = SOCK_DGRAM;
+        if (atoi(argv[6]) != 1)
+            fail("messages that are sent together would be one datagram: DEPTH is 1");
+    }
     make_text();
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (epoll_fd < 0)
