@@ -93,7 +93,8 @@ def test_a_kernel_without_pidfds(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.filterwarnings("ignore:.*SIGCHLD.*")
 def test_somebody_else_has_the_exit_code(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> int:
-        process = await asyncio.create_subprocess_exec("true")
+        process = await asyncio.create_subprocess_exec("sleep", "600")
+        os.kill(process.pid, signal.SIGKILL)
         os.waitpid(process.pid, 0)  # noqa: ASYNC222 - before the loop can look
         return await process.wait()
 
