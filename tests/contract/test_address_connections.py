@@ -98,6 +98,7 @@ def test_refused(run: Run) -> None:
         assert str(caught.value) == f"[Errno 111] Connect call failed ('127.0.0.1', {port})"
         assert caught.value.__cause__ is None and caught.value.__context__ is None
 
+    gc.collect()  # what other tests left is not meant
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         run(main())
@@ -176,6 +177,7 @@ def test_waiting_and_cancelled(run: Run) -> None:
             with pytest.raises(asyncio.CancelledError):
                 await connecting
 
+    gc.collect()  # what other tests left is not meant
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # of a socket that nobody has closed
         run(main())

@@ -20,8 +20,9 @@ from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringA
 from cython.cimports.cpython.ref import PyObject
 from cython.cimports.glassloop._core.scheduler import Scheduler
 from cython.cimports.glassloop._io.address import address_pack
+from cython.cimports.glassloop._io.established import connected_transport
 from cython.cimports.glassloop._io.poller import EpollCore
-from cython.cimports.glassloop._io.stream_transport import StreamTransport, connected_transport
+from cython.cimports.glassloop._io.stream_transport import StreamTransport
 from cython.cimports.glassloop._sys.attributes import class_version
 from cython.cimports.glassloop._sys.socket import (
     Address,

@@ -13,8 +13,9 @@ from asyncio.log import logger
 import cython
 from cython.cimports.glassloop._core.source import READABLE
 from cython.cimports.glassloop._io.address import address_pack, address_unpack
+from cython.cimports.glassloop._io.established import accepted_transport, begin_accepted
 from cython.cimports.glassloop._io.loop_source import present_context
-from cython.cimports.glassloop._io.stream_transport import StreamTransport, accepted_transport, begin_accepted
+from cython.cimports.glassloop._io.stream_transport import StreamTransport
 from cython.cimports.glassloop._io.tls_transport import accepted_tls
 from cython.cimports.glassloop._sys.socket import (
     AF_INET,

@@ -1,18 +1,8 @@
 # The C side of stream_transport.py.
-from cpython.ref cimport PyObject
-
 from glassloop._io.byte_sink cimport ByteSink
+from glassloop._io.corks cimport Cork
 from glassloop._io.transport cimport SocketTransport
 from glassloop._io.write_queue cimport WriteQueue
-
-
-# One that holds what it is given while a method of its protocol runs: a link in the chain of all of them. It
-# lies on the stack of who calls the method, and costs nothing while none runs.
-cdef struct Cork:
-    PyObject *transport     # a StreamTransport (borrowed)
-    unsigned long thread    # whose stack it lies on
-    Cork *previous
-    Cork *next
 
 
 cdef class StreamTransport(SocketTransport):
@@ -40,8 +30,3 @@ cdef class StreamTransport(SocketTransport):
     cdef int send_with_end(self) except -1
     cdef int after_drain(self, bint from_poller) except -1
     cdef int call_corked(self, name, argument, str failure) except -1
-
-
-cdef StreamTransport accepted_transport(loop, int fd, bytes peer, server, context)
-cdef StreamTransport connected_transport(loop, int fd, sock, bytes peer, protocol)
-cdef int begin_accepted(StreamTransport transport, protocol) except -1

@@ -18,11 +18,11 @@ from asyncio.log import logger
 import cython
 from cython.cimports.cpython.buffer import PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cython.cimports.cpython.pythread import PyThread_get_thread_ident
 from cython.cimports.cpython.ref import Py_DECREF, PyObject
 from cython.cimports.glassloop._core.scheduler import Scheduler
 from cython.cimports.glassloop._core.source import READABLE, WRITABLE
 from cython.cimports.glassloop._io.byte_sink import ByteSink
+from cython.cimports.glassloop._io.corks import Cork, corked_transports, corks_add, corks_remove
 from cython.cimports.glassloop._io.stream_feed import (
     LOST,
     UNFED,
@@ -34,9 +34,8 @@ from cython.cimports.glassloop._io.stream_feed import (
     may_be_fed,
 )
 from cython.cimports.glassloop._io.transport import CALLED, call_protocol
-from cython.cimports.glassloop._io.write_queue import immutable
+from cython.cimports.glassloop._io.write_queue import byte_size, immutable, joined
 from cython.cimports.glassloop._sys.calls import (
-    PyContext_Enter,
     PyContext_Exit,
     context_enter,
     take_exception,
@@ -51,7 +50,6 @@ from cython.cimports.glassloop._sys.socket import (
 )
 from cython.cimports.libc.errno import EAGAIN, EINTR, errno
 from cython.cimports.libc.stdlib import malloc
-from cython.cimports.libc.string import memcpy
 
 from glassloop._core.scheduler import Scheduler
 from glassloop._io.byte_sink import ByteSink
@@ -74,10 +72,6 @@ JOIN_SIZE = cython.declare(cython.Py_ssize_t, 4 * 1024)
 DEFER_SIZE = cython.declare(cython.Py_ssize_t, 4 * 1024)
 # ... as long as so many entries of the batch are still to run.
 DEFER_WHILE_LEFT = cython.declare(cython.size_t, 4)
-
-# The transports whose protocol's method is running, the last one first: several where a method runs another
-# loop, or where loops run in several threads.
-corks = cython.declare(cython.pointer(Cork), cython.NULL)
 
 # One buffer for all connections: between recv and the copy nothing else runs. Made when first needed.
 _receive_buffer = cython.declare(cython.p_char, cython.NULL)
@@ -418,26 +412,14 @@ class StreamTransport(SocketTransport):
     def cork(self, cork: cython.pointer(Cork)) -> cython.int:
         """Hold what is written until uncork(). The caller has the cork, a link of the chain, on its stack."""
         self.corked = True
-        cork.transport = cython.cast(cython.pointer(PyObject), self)
-        cork.thread = PyThread_get_thread_ident()
-        cork.previous = cython.NULL
-        cork.next = corks
-        if corks is not cython.NULL:
-            corks.previous = cork
-        set_first_cork(cork)
+        corks_add(cork, self)
         return 0
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
     def uncork(self, cork: cython.pointer(Cork)) -> cython.int:
         """The protocol's method is over: send what it wrote."""
-        # Not always the first of the chain: another thread's loop may have put one before it.
-        if cork.previous is cython.NULL:
-            set_first_cork(cork.next)
-        else:
-            cork.previous.next = cork.next
-        if cork.next is not cython.NULL:
-            cork.next.previous = cork.previous
+        corks_remove(cork)
         self.corked = False
         if self.lost_writes:
             return 0
@@ -690,23 +672,6 @@ def send_now(transport: StreamTransport, data: object) -> cython.Py_ssize_t:
 
 
 @cython.cfunc
-def joined(first: bytes, second: bytes) -> bytes:
-    size: cython.Py_ssize_t = PyBytes_GET_SIZE(first)
-    both: bytes = PyBytes_FromStringAndSize(cython.NULL, size + PyBytes_GET_SIZE(second))
-    memcpy(PyBytes_AS_STRING(both), PyBytes_AS_STRING(first), size)
-    memcpy(PyBytes_AS_STRING(both) + size, PyBytes_AS_STRING(second), PyBytes_GET_SIZE(second))
-    return both
-
-
-@cython.cfunc
-@cython.exceptval(-1, check=False)
-def byte_size(data: object) -> cython.Py_ssize_t:
-    if type(data) is bytes:
-        return PyBytes_GET_SIZE(data)
-    return memoryview(data).nbytes
-
-
-@cython.cfunc
 @cython.exceptval(-1, check=False)
 def make_receive_buffer() -> cython.int:
     global _receive_buffer
@@ -724,23 +689,13 @@ def receive_failed(transport: StreamTransport, number: cython.int) -> cython.int
     return transport.fail(OSError(number, os.strerror(number)), "Fatal read error on socket transport")
 
 
-@cython.cfunc
-@cython.exceptval(check=False)
-@cython.inline
-def set_first_cork(cork: cython.pointer(Cork)) -> cython.void:
-    global corks
-    corks = cork
-
-
 def _send_held_before_fork() -> None:
     """What this thread's loops hold would be in the child too, and be sent once more by it."""
-    link: cython.pointer(Cork) = corks
-    holding: list = []
-    while link is not cython.NULL:
-        if cython.cast(StreamTransport, link.transport).loop is not None:
-            holding.append(cython.cast(StreamTransport, link.transport))
-        link = link.next
-    holding = [transport for transport in holding if transport._loop._thread_id == _thread.get_ident()]
+    holding: list = [
+        transport
+        for transport in corked_transports()
+        if transport._loop is not None and transport._loop._thread_id == _thread.get_ident()
+    ]
     loop = asyncio._get_running_loop()
     if isinstance(loop, Scheduler):
         holding += cython.cast(Scheduler, loop).batch_enders
@@ -749,111 +704,4 @@ def _send_held_before_fork() -> None:
             send_held(transport)
 
 
-def _forget_corks_of_other_threads() -> None:
-    """In the child: the stacks of the threads that are gone will be used for something else."""
-    link: cython.pointer(Cork) = corks
-    last: cython.pointer(Cork) = cython.NULL
-    set_first_cork(cython.NULL)
-    while link is not cython.NULL:
-        if link.thread == PyThread_get_thread_ident():
-            link.previous = last
-            if last is cython.NULL:
-                set_first_cork(link)
-            else:
-                last.next = link
-            last = link
-        link = link.next
-    if last is not cython.NULL:
-        last.next = cython.NULL
-
-
-os.register_at_fork(before=_send_held_before_fork, after_in_child=_forget_corks_of_other_threads)
-
-
-# -- connections without a Python socket -------------------------------------------------------------
-
-
-@cython.cfunc
-def accepted_transport(
-    loop: object, fd: cython.int, peer: bytes, server: object, context: object
-) -> StreamTransport:
-    """A transport for a connection that the listener accepted; it owns fd. It has no protocol yet."""
-    transport: StreamTransport = StreamTransport.__new__(StreamTransport)
-    transport.fd = fd
-    transport.keep_peer(peer)
-    transport.loop = loop
-    try:
-        transport._begin(loop, None, None, server, context)
-    except BaseException:
-        transport.fd = -1  # the caller closes it
-        raise
-    return transport
-
-
-@cython.cfunc
-def connected_transport(
-    loop: object, fd: cython.int, sock: object, peer: bytes, protocol: object
-) -> StreamTransport:
-    """A transport for a connection that was made to an address; it owns fd, as the socket that has it."""
-    transport: StreamTransport = StreamTransport.__new__(StreamTransport)
-    transport.fd = fd
-    transport.keep_peer(peer)
-    transport.loop = loop
-    try:
-        transport._begin(loop, protocol, None, None, None)
-    except BaseException:
-        transport.fd = -1  # the caller closes it
-        raise
-    transport.socket = sock
-    socket_set_nodelay(fd)
-    return transport
-
-
-@cython.cfunc
-@cython.exceptval(-1, check=False)
-def begin_accepted(transport: StreamTransport, protocol: object) -> cython.int:
-    """connection_made(), then read."""
-    transport.set_protocol(protocol)
-    # As asyncio, which schedules it: what it sets is not seen later, unless a context was given.
-    held = transport.context if transport.context_given else transport.context.copy()
-    context: cython.pointer(PyObject) = cython.cast(cython.pointer(PyObject), held)
-    PyContext_Enter(context)
-    try:
-        make_connection(transport, protocol)
-    finally:
-        PyContext_Exit(context)
-    return 0
-
-
-@cython.cfunc
-@cython.exceptval(-1, check=False)
-def make_connection(transport: StreamTransport, protocol: object) -> cython.int:
-    result: cython.pointer(PyObject) = cython.NULL
-    error: cython.pointer(PyObject) = cython.NULL
-    cork: Cork
-    transport.cork(cython.address(cork))
-    try:
-        outcome: cython.int = call_protocol(
-            transport, "connection_made", transport, cython.address(result), cython.address(error)
-        )
-    except BaseException:
-        # KeyboardInterrupt, say, that a signal handler raised: if the loop goes on, so does the connection.
-        transport._start_reading()
-        transport.uncork(cython.address(cork))
-        raise
-    transport.uncork(cython.address(cork))
-    if outcome == CALLED:
-        Py_DECREF(cython.cast(object, result))
-    else:
-        exc = cython.cast(object, error)
-        Py_DECREF(exc)
-        transport.loop.call_exception_handler(
-            {
-                "message": f"Exception in callback {type(protocol).__name__}.connection_made()",
-                "exception": exc,
-                "transport": transport,
-                "protocol": protocol,
-            }
-        )
-    transport._start_reading()
-    return 0
+os.register_at_fork(before=_send_held_before_fork)

@@ -24,7 +24,8 @@ from cython.cimports.cpython.buffer import PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffe
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cython.cimports.cpython.ref import Py_DECREF, PyObject
 from cython.cimports.glassloop._core.scheduler import Scheduler
-from cython.cimports.glassloop._io.stream_transport import Cork, StreamTransport
+from cython.cimports.glassloop._io.corks import Cork
+from cython.cimports.glassloop._io.stream_transport import StreamTransport
 from cython.cimports.glassloop._io.tls_engine import (
     AGAIN,
     ENDED_BY_PEER,

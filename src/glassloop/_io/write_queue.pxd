@@ -12,3 +12,5 @@ cdef class WriteQueue:
 
 
 cdef bytes immutable(data, Py_ssize_t start)
+cdef bytes joined(bytes first, bytes second)
+cdef Py_ssize_t byte_size(data) except -1

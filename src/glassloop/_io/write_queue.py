@@ -10,6 +10,7 @@ from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringA
 from cython.cimports.glassloop._sys.files import write_chunks
 from cython.cimports.glassloop._sys.socket import iovec, socket_send, socket_send_chunks
 from cython.cimports.libc.errno import EAGAIN, EINTR, errno
+from cython.cimports.libc.string import memcpy
 
 # As many chunks go into one system call.
 CHUNKS_AT_ONCE = cython.declare(cython.Py_ssize_t, 64)
@@ -116,3 +117,20 @@ def immutable(data: object, start: cython.Py_ssize_t) -> bytes:
         )
     view = memoryview(data)
     return bytes(view.cast("B")[start:] if view.contiguous else view.tobytes()[start:])
+
+
+@cython.cfunc
+def joined(first: bytes, second: bytes) -> bytes:
+    size: cython.Py_ssize_t = PyBytes_GET_SIZE(first)
+    both: bytes = PyBytes_FromStringAndSize(cython.NULL, size + PyBytes_GET_SIZE(second))
+    memcpy(PyBytes_AS_STRING(both), PyBytes_AS_STRING(first), size)
+    memcpy(PyBytes_AS_STRING(both) + size, PyBytes_AS_STRING(second), PyBytes_GET_SIZE(second))
+    return both
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def byte_size(data: object) -> cython.Py_ssize_t:
+    if type(data) is bytes:
+        return PyBytes_GET_SIZE(data)
+    return memoryview(data).nbytes

@@ -1,0 +1,1 @@
+# What Python sees of corks.py: nothing.
