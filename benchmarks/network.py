@@ -197,7 +197,7 @@ def questions(native: Native) -> list[Question]:
         client("unix_both", "Unix echo, both ends on the loop, 1 KiB × 50", "unix", 30_000, 1.15),
         client("connect", "open_connection and close, 10 at a time", "connect", 3000, 1.2),
         client("sendfile", "loop.sendfile, or read and write, of 4 MiB", "sendfile", 1000, None),
-        ask("churn", "accept, one request, close", rate_figures(1.0), churn),
+        ask("churn", "accept, one request, close", rate_figures(1.1), churn),
         ask(
             "storm",
             "1000 clients at once until all are answered, default backlog",

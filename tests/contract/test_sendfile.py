@@ -214,3 +214,50 @@ def test_the_sockets_own_with_a_file_in_memory(run: Run, pair: Pair) -> None:
             await loop.sock_sendfile(pair[0], io.BytesIO(DATA), fallback=False)
 
     run(main())
+
+
+def test_cancelled_on_the_way(run: Run, pair: Pair, path: pathlib.Path) -> None:
+    async def main() -> None:
+        shrink_buffers(*pair)
+        loop = asyncio.get_running_loop()
+        transport = await attach(pair[0], Recorder())
+        with path.open("rb") as file:
+            sending = asyncio.create_task(loop.sendfile(transport, file))
+            await turns(5)
+            assert not sending.done()
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await sending
+        # The connection goes on behind what was sent.
+        receiving = asyncio.create_task(asyncio.to_thread(receive_to_end, pair[1]))
+        transport.write(b"tail")
+        transport.close()
+        received = await receiving
+        assert 0 < len(received) - 4 < len(DATA)
+        assert received == DATA[: len(received) - 4] + b"tail"
+
+    run(main())
+
+
+def test_reading_is_paused_meanwhile_also_where_it_is_cancelled(
+    run: Run, pair: Pair, path: pathlib.Path
+) -> None:
+    async def main() -> None:
+        shrink_buffers(*pair)
+        loop = asyncio.get_running_loop()
+        protocol = Recorder()
+        transport = await attach(pair[0], protocol)
+        with path.open("rb") as file:
+            sending = asyncio.create_task(loop.sendfile(transport, file))
+            await turns(5)
+            pair[1].sendall(b"question")
+            await turns(5)
+            assert protocol.received == b"" and not sending.done()
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await sending
+        assert await protocol.until_received(8) == b"question"
+        transport.abort()
+        await protocol.lost
+
+    run(main())
