@@ -99,7 +99,8 @@ def connect(loop: Scheduler, protocol_factory: object, host: object, port: objec
     attempt.family = family
     attempt.fd = socket_open(attempt.family)
     if attempt.fd < 0:
-        raise OSError(errno, os.strerror(errno))
+        number: cython.int = errno
+        raise OSError(number, os.strerror(number))
     try:
         audit_connect(python_socket, cython.cast(cython.p_void, attempt), address)
         if not try_connect(attempt, packed) or is_taken(loop, attempt.fd):
