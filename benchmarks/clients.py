@@ -1,11 +1,13 @@
 """One measurement of clients in a process of its own: `python -m benchmarks.clients KIND LOOP PORT COUNT`.
 
-Prints the CPU µs of the loop's thread for each operation. Each kind is an ordinary asyncio program and checks
-what it gets. "connect" has a server at PORT that closes; the others have both ends of their connections.
+Prints the CPU µs of the loop's thread for each operation; of child processes, the µs in all. Each kind
+is an ordinary asyncio program and checks what it gets. "connect" has a server at PORT that closes; the
+others have both ends of their connections.
 """
 
 import asyncio
 import contextlib
+import os
 import socket
 import sys
 import tempfile
@@ -170,11 +172,73 @@ def _measure_sendfile(loop: asyncio.AbstractEventLoop, _port: int, count: int) -
     return took / count * 1e6
 
 
+async def _spawn(count: int) -> None:
+    """Start child processes, ten at a time, and talk to each."""
+
+    async def one_after_the_other() -> None:
+        for _ in range(count // _TOGETHER):
+            process = await asyncio.create_subprocess_exec(
+                "cat", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+            )
+            output, _ = await process.communicate(_MESSAGE)
+            check(output == _MESSAGE and process.returncode == 0, "the child has lost something")
+
+    await asyncio.gather(*(one_after_the_other() for _ in range(_TOGETHER)))
+
+
+def _measure_spawn(loop: asyncio.AbstractEventLoop, _port: int, count: int) -> float:
+    loop.run_until_complete(_spawn(_WARM_UP))
+    started = time.perf_counter()
+    loop.run_until_complete(_spawn(count))
+    return (time.perf_counter() - started) / count * 1e6
+
+
+class _Sink(asyncio.Protocol):
+    def __init__(self) -> None:
+        self.received = 0
+        self.ended = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data: bytes) -> None:
+        self.received += len(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended.set_result(None)
+
+
+class _Source(asyncio.Protocol):
+    def __init__(self) -> None:
+        self.room = asyncio.Event()
+        self.room.set()
+
+    def pause_writing(self) -> None:
+        self.room.clear()
+
+    def resume_writing(self) -> None:
+        self.room.set()
+
+
+async def _pipe(count: int) -> None:
+    """Move so many pieces of 64 KiB through a pipe of which the loop has both ends."""
+    loop = asyncio.get_running_loop()
+    reading, writing = os.pipe()
+    _, sink = await loop.connect_read_pipe(_Sink, os.fdopen(reading, "rb", 0))
+    transport, source = await loop.connect_write_pipe(_Source, os.fdopen(writing, "wb", 0))
+    piece = bytes(65536)
+    for _ in range(count):
+        transport.write(piece)
+        await source.room.wait()
+    transport.close()
+    await sink.ended
+    check(sink.received == count * len(piece), f"{sink.received} bytes came of {count} pieces")
+
+
 KINDS: dict[str, Measure] = {
     "connect": _measure_connect,
     "streams": _measure_asking(_ask_by_streams),
     "unix": _measure_asking(_ask_over_unix),
     "sendfile": _measure_sendfile,
+    "spawn": _measure_spawn,
+    "pipe": _measure_asking(_pipe),
 }
 
 

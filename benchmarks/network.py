@@ -166,9 +166,11 @@ def questions(native: Native) -> list[Question]:
         measure = partial(measure_echo, kind, connections, size, depth, native)
         return ask(name, title, rate_figures(target), measure, has_node=kind == "echo")
 
-    def client(name: str, title: str, kind: str, count: int, target: float | None) -> Question:
+    def client(
+        name: str, title: str, kind: str, count: int, target: float | None, unit: str = "CPU µs per operation"
+    ) -> Question:
         measure = partial(_measure_client, kind, count, native)
-        figures = _one_figure("CPU µs per operation", target_ratio=target)
+        figures = _one_figure(unit, target_ratio=target)
         return ask(name, title, figures, measure, has_limit=False, has_node=False)
 
     storm = partial(_measure_storm, "echo-default-backlog", native)
@@ -196,6 +198,15 @@ def questions(native: Native) -> list[Question]:
         client("streams_both", "streams echo, both ends on the loop, 1 KiB × 50", "streams", 20_000, 1.3),
         client("unix_both", "Unix echo, both ends on the loop, 1 KiB × 50", "unix", 30_000, 1.15),
         client("connect", "open_connection and close, 10 at a time", "connect", 3000, 1.2),
+        client(
+            "spawn",
+            "start a process and communicate, 10 at a time",
+            "spawn",
+            1000,
+            2.5,
+            "wall µs per process",
+        ),
+        client("pipe", "a pipe, both ends on the loop, 64 KiB a write", "pipe", 20_000, 1.2),
         client("sendfile", "loop.sendfile, or read and write, of 4 MiB", "sendfile", 1000, None),
         ask("churn", "accept, one request, close", rate_figures(1.1), churn),
         ask(
