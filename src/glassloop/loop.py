@@ -40,6 +40,7 @@ from glassloop._sock_methods import SockMethods
 if TYPE_CHECKING:
     import ssl
 
+    from glassloop._io.file_engine import FileEngine
     from glassloop._offload.pools import Pools
     from glassloop.metrics import LoopMetrics
 
@@ -73,6 +74,7 @@ class EventLoop(Engine, SockMethods, NameMethods, ChildMethods, asyncio.Selector
     _selector: selectors.BaseSelector
     _transports: MutableMapping[int, Any]
 
+    _file_engine: "FileEngine | None" = None  # made by the first file operation: see _io/file_engine.py
     _offload_pools: "Pools | None" = None  # made by the first offload()
 
     def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
@@ -83,6 +85,9 @@ class EventLoop(Engine, SockMethods, NameMethods, ChildMethods, asyncio.Selector
 
     def close(self) -> None:
         """Close the loop, which must not be running, and forget all that was scheduled."""
+        if self._file_engine is not None and not self.is_running():
+            self._file_engine.shut_down()  # what was written gets to its file
+            self._file_engine = None
         super().close()
         self._forget_timers()
         self._close_page()

@@ -59,6 +59,7 @@ def test_doctor_on_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
         "tasks",
         "io_uring",
         "epoll_pwait2",
+        "files",
         "open files",
     ):
         assert f" {name} " in text

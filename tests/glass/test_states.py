@@ -91,6 +91,12 @@ WAITS = {
         r"__main__\.nap in thread ThreadPoolExecutor-\S+",
         "pool = concurrent.futures.ThreadPoolExecutor(1)\nawait glassloop.offload(int, to=pool)",
     ),
+    "file": Wait(
+        WaitKind.FILE,
+        "await glassloop._io.file_engine.engine_of(loop).read(os.pipe()[0], 1)",
+        r"file descriptor \d+ to be read",
+        "import glassloop._io.file_engine, os",
+    ),
     "dns": Wait(
         WaitKind.DNS,
         "await loop.getaddrinfo('db.example', 5432)",
