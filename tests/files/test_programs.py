@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -165,7 +166,9 @@ class Pair:
         self.same(found, expected, f"{step!r:.100}")
         if found.error is not None and issubclass(found.error, UnicodeError):
             return False  # where it stands then is no promise of io's
-        if not self.program.opened.text:
+        # Before 3.13 io holds back a buffer that is just full, and so does not know yet where it was appended.
+        holds_back = sys.version_info < (3, 13) and "a" in self.program.opened.mode
+        if not self.program.opened.text and not holds_back:
             positions = await do(ours, Step("tell")), await do(stock, Step("tell"))
             self.same(*positions, f"the position after {step!r:.100}")
         return True

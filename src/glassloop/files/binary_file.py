@@ -265,6 +265,7 @@ class BinaryFile(AsyncFile[bytes]):
         descriptor = self._descriptor
         if (
             len(descriptor.pending) + len(data) <= self._buffer_size
+            and len(data) < self._buffer_size  # a whole buffer goes at once, as io's does
             and self._writable
             and not self._ahead
             and descriptor.fd >= 0
@@ -287,7 +288,7 @@ class BinaryFile(AsyncFile[bytes]):
         descriptor = self._descriptor
         descriptor.raise_unseen_error()
         self._step_back()
-        if len(descriptor.pending) + len(data) <= self._buffer_size:
+        if len(descriptor.pending) + len(data) <= self._buffer_size and len(data) < self._buffer_size:
             descriptor.pending += data
         else:
             await descriptor.to_its_end(self._write_through(data))
@@ -295,7 +296,7 @@ class BinaryFile(AsyncFile[bytes]):
     async def _write_through(self, data: bytes) -> None:
         descriptor = self._descriptor
         await descriptor.write_pending()
-        if len(data) > self._buffer_size:
+        if len(data) >= self._buffer_size:
             await descriptor.write(data)
         else:
             descriptor.pending += data
