@@ -244,7 +244,10 @@ class TextFile(AsyncFile[str]):
         line = self._decoded[self._used :]
         searched = 0
         try:
-            while (end := self._end_of_line(line, searched)) < 0 and (size < 0 or len(line) < size):
+            # As io, which also reads for a line of no characters where none is known yet.
+            while (end := self._end_of_line(line, searched)) < 0 and (
+                size < 0 or len(line) < size or not line
+            ):
                 searched = max(len(line) - 1, 0)
                 while await self._decode_more() and not self._decoded:
                     pass
@@ -360,7 +363,7 @@ class TextFile(AsyncFile[str]):
         # io finds the position in a copy of the chunk, behind one byte: a position of 0 means a new file.
         copy = io.TextIOWrapper(io.BytesIO(b"\0" + chunk), *self._codec[:3])
         # It is there so that tests can set it.
-        copy._CHUNK_SIZE = len(chunk)  # type: ignore[attr-defined]
+        copy._CHUNK_SIZE = len(chunk) or 1  # type: ignore[attr-defined]
         copy.seek(1 | flags << _POSITION_BITS)
         copy.read(self._used)
         return position - 1 + copy.tell()
