@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks import (
     datagrams,
+    files,
     http,
     loops,
     machine,
@@ -98,6 +99,7 @@ def main() -> int:
             *sockets.questions(native),
             *http.questions(),
             *tls.questions(native),
+            *files.questions(),
         ]
         questions = _choose_questions(every_question, arguments.only)
         if arguments.list:
