@@ -215,7 +215,7 @@ class EventLoop(Engine, SockMethods, NameMethods, ChildMethods, asyncio.Selector
         server_hostname: str | None = None,
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
-    ) -> SSLTransport:
+    ) -> SSLTransport | None:
         """Upgrade a transport to TLS; the protocol goes on with the one that is returned."""
         # As asyncio does it, with another transport.
         ssl_module = getattr(sslproto, "ssl", None)  # None in a Python that was built without it
@@ -250,7 +250,7 @@ class EventLoop(Engine, SockMethods, NameMethods, ChildMethods, asyncio.Selector
             resume_reading.cancel()
             secure.abort()
             raise
-        return secure
+        return secure._app_transport  # None where the connection has ended meanwhile, without an error
 
     def _make_datagram_transport(
         self,

@@ -191,6 +191,20 @@ def test_start_tls_of_streams(run: Run, server_tls: ssl.SSLContext, client_tls: 
     run(main())
 
 
+def test_start_tls_of_a_closed_connection(run: Run, client_tls: ssl.SSLContext) -> None:
+    """It returns None: so asyncio does where a connection ends without an error."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            transport, protocol = await loop.create_connection(Recorder, *listener.getsockname())
+            transport.close()
+            secure = await loop.start_tls(transport, protocol, client_tls, server_hostname="localhost")
+            assert secure is None
+
+    run(main())
+
+
 def test_start_tls_is_checked(run: Run, client_tls: ssl.SSLContext) -> None:
     async def main() -> None:
         loop: Any = asyncio.get_running_loop()

@@ -61,7 +61,7 @@ class SSLTransport(TLSConnection):
 
     @property
     def _app_transport(self) -> object:
-        return self
+        return None if self.protocol is None else self  # as asyncio's, once the connection is lost
 
     @property
     def _app_protocol(self) -> object:
