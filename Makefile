@@ -3,6 +3,7 @@ PYTHON ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/python3.13) $
 VENV ?= .venv
 LINT_VENV ?= .venv-lint
 BENCH_VENV ?= .venv-bench
+SOAK_SECONDS ?= 600
 SOURCES := $(shell find src -type f -not -name '*.pyc') meson.build pyproject.toml
 INSTALLED := $(VENV)/.installed
 LINT_INSTALLED := $(LINT_VENV)/.installed
@@ -10,7 +11,7 @@ BENCH_INSTALLED := $(BENCH_VENV)/.installed
 # Peers that do not install everywhere: each is left out where it fails.
 BENCH_PEERS := "rloop>=0.5" "rsloop>=0.1.60" "blazio>=0.1" "aiofastnet>=1"
 
-.PHONY: help demo test test-stock test-all bench bench-smoke bench-plot lint types sanitize install print-python clean
+.PHONY: help demo test test-stock test-all bench bench-smoke bench-plot soak lint types sanitize install print-python clean
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -35,6 +36,9 @@ bench-smoke: $(BENCH_INSTALLED)  ## check that every benchmark runs and gets rig
 
 bench-plot: $(BENCH_INSTALLED)  ## draw docs/benchmarks.svg from what the last `make bench` wrote
 	$(BENCH_VENV)/bin/python -m benchmarks.plot
+
+soak: $(INSTALLED)  ## all kinds of load at once for SOAK_SECONDS (600), with checksums; nothing may be left
+	$(VENV)/bin/python tests/stress/soak.py --seconds $(SOAK_SECONDS)
 
 lint: $(LINT_INSTALLED)  ## ruff and cython-lint
 	$(LINT_VENV)/bin/ruff check .
