@@ -15,7 +15,7 @@ from glassloop.glass.reader import take_snapshot
 from glassloop.glass.reasons import WaitKind
 
 Start = Callable[..., "Program"]
-PATIENCE_S = 20.0
+PATIENCE_S = 45.0
 # Each program's task under test; `ready()` tells the test that the loop runs.
 HEAD = """
 import asyncio, os, re, sys, time, threading, glassloop
