@@ -1,7 +1,10 @@
 """What the tests of the engine below files share."""
 
 import asyncio
+import ctypes
+import mmap
 import os
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,3 +82,19 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while not condition():
             await asyncio.sleep(0.001)
+
+
+@contextmanager
+def kernel_ring() -> Iterator[memoryview]:
+    """The flags of this process's one submission queue, as the kernel and the loop see them: one uint32."""
+    parameters = bytearray(120)  # struct io_uring_params, whose sq_off.flags says where they lie
+    made = ctypes.CDLL(None, use_errno=True).syscall(
+        425, 4, (ctypes.c_char * len(parameters)).from_buffer(parameters)
+    )
+    assert made >= 0, os.strerror(ctypes.get_errno())
+    os.close(made)
+    (offset,) = struct.unpack_from("=I", parameters, 56)
+    (ring,) = (int(name.split()[0]) for name in open_descriptors() if "io_uring" in name)
+    with mmap.mmap(ring, mmap.PAGESIZE, offset=0) as memory, memoryview(memory) as view:
+        with view[offset : offset + 4] as part, part.cast("I") as flags:
+            yield flags

@@ -14,9 +14,10 @@ import glassloop
 from glassloop._io.file_engine import FileEngine, engine_of
 from glassloop._io.uring import try_ring
 
-from .engine_support import MODES, PATIENCE_S, in_thread, mode_is, open_descriptors, run
+from .engine_support import MODES, PATIENCE_S, fifo, in_thread, kernel_ring, mode_is, open_descriptors, run
 
 HAS_RING = try_ring() == 0
+TASKRUN = 1 << 2  # IORING_SQ_TASKRUN
 CREATE = os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
@@ -310,3 +311,28 @@ def test_no_descriptors_left(tmp_path: Path) -> None:
         await engine.close(kept)
 
     run(test)
+
+
+@pytest.mark.skipif(not HAS_RING, reason="the kernel refuses io_uring")
+def test_a_late_flag_of_the_kernels_does_not_stop_the_loop(tmp_path: Path) -> None:
+    """A worker of the kernel's says that it has something when that was already taken. Seen once a minute."""
+    path = fifo(tmp_path)
+    regular = tmp_path / "regular"
+    regular.write_bytes(b"content")
+
+    async def test(engine: FileEngine) -> None:
+        opening = asyncio.ensure_future(engine.open(str(path), os.O_RDONLY, 0))  # waits in a worker
+        await asyncio.sleep(0.01)
+        with kernel_ring() as flags:
+            flags[0] |= TASKRUN
+            reading = asyncio.ensure_future(engine.open(str(regular), os.O_RDONLY, 0))
+            while not reading.done():
+                flags[0] |= TASKRUN
+                await asyncio.sleep(0)
+        os.close(await reading)
+        writer = os.open(path, os.O_WRONLY)
+        os.close(await opening)
+        os.close(writer)
+
+    with mode_is("uring"):
+        run(test)

@@ -164,7 +164,7 @@ class Ring(LoopSource):
                 self.inline_bytes += size
         taken = self.put_entry(operation, flags, size)
         if not taken:
-            ring_enter(cython.address(self.memory), 0)
+            ring_enter(cython.address(self.memory), 0, True)
             taken = self.put_entry(operation, flags, size)
         if not taken:
             self.waiting.append(operation)
@@ -220,7 +220,7 @@ class Ring(LoopSource):
             return 0
         target: cython.p_void = cython.cast(cython.p_void, cython.cast(cython.pointer(PyObject), operation))
         if not ring_put(cython.address(self.memory), OP_CANCEL, 0, -1, 0, target, 0, 0, 0):
-            ring_enter(cython.address(self.memory), 0)
+            ring_enter(cython.address(self.memory), 0, True)
             if not ring_put(cython.address(self.memory), OP_CANCEL, 0, -1, 0, target, 0, 0, 0):
                 return 0  # the kernel is short of memory: it completes in its own time
         operation.cancel_sent = True
@@ -252,12 +252,14 @@ class Ring(LoopSource):
     def turn(self) -> cython.int:
         """Submit what waits, and give what is complete to whoever waits for it."""
         result: cython.int
+        taken: cython.int
         left: uint32_t
+        nothing_came: cython.bint = False
         while self.fd >= 0 and self.thread == PyThread_get_thread_ident():
             self.inline_bytes = 0
             left = ring_unsubmitted_now(self)
-            result = ring_enter(cython.address(self.memory), 0)
-            self.reap()
+            result = ring_enter(cython.address(self.memory), 0, not nothing_came)
+            taken = self.reap()
             self.refill()
             if self.fd < 0:
                 break
@@ -268,12 +270,15 @@ class Ring(LoopSource):
                 if left:
                     self.loop.call_later(RETRY_S, self.retry)
                 break
-            if (
-                ring_unsubmitted_now(self) == 0
-                and not ring_waits(cython.address(self.memory))
-                and not ring_has_completions(cython.address(self.memory))
-            ):
+            if ring_unsubmitted_now(self) or ring_has_completions(cython.address(self.memory)):
+                nothing_came = False
+                continue
+            if not ring_waits(cython.address(self.memory)) or (nothing_came and taken == 0):
                 break
+            # The flag alone proves nothing: a worker of the kernel's sets it after it has queued its result,
+            # and may come too late, when that is taken already. So a second time without anything ends this,
+            # during which the event was on: who comes later wakes the loop.
+            nothing_came = taken == 0
         return 0
 
     def retry(self) -> None:
@@ -283,12 +288,15 @@ class Ring(LoopSource):
     @cython.cfunc
     @cython.exceptval(-1, check=False)
     def reap(self) -> cython.int:
+        """Give what is complete to whoever waits for it; return how many completions that were."""
         user_data: uint64_t = 0
         result: cython.int = 0
+        taken: cython.int = 0
         operation: RingOperation
         while self.fd >= 0 and ring_take(
             cython.address(self.memory), cython.address(user_data), cython.address(result)
         ):
+            taken += 1
             if user_data == 0:
                 continue  # of a cancel: what was cancelled completes by itself
             operation = cython.cast(
@@ -297,7 +305,7 @@ class Ring(LoopSource):
             self.unlink(operation)
             Py_DECREF(operation)  # its own: the local variable holds another
             operation.complete(result)
-        return 0
+        return taken
 
     @cython.cfunc
     @cython.exceptval(check=False)
@@ -360,7 +368,7 @@ class Ring(LoopSource):
                             self.cancel(operation)
                         operation = operation.next
                     with cython.nogil:
-                        result = ring_enter(cython.address(self.memory), 1)
+                        result = ring_enter(cython.address(self.memory), 1, True)
                     self.reap()
                     if result == -EINTR:
                         PyErr_CheckSignals()

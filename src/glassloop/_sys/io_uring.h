@@ -241,12 +241,12 @@ static inline int glassloop_ring_has_completions(const GlassloopKernelRing *ring
 }
 
 /* Submit what was put into the ring, wait for so many completions, and let the kernel post what it has:
-   how many were submitted, or the negative errno. What this call itself brings must be taken after it. */
-static inline int glassloop_ring_enter(GlassloopKernelRing *ring, uint32_t wait_for) {
+   how many were submitted, or the negative errno. What this call itself brings must be taken after it. If not
+   `quietly`, the event tells of what comes meanwhile: of that, then, nothing is missed, but it may be told twice. */
+static inline int glassloop_ring_enter(GlassloopKernelRing *ring, uint32_t wait_for, int quietly) {
     int count;
     __atomic_store_n(ring->submission_tail, ring->tail, __ATOMIC_RELEASE);
-    /* We see for ourselves what comes of this call: the event is for what comes later. */
-    __atomic_store_n(ring->completion_flags, GLASSLOOP_COMPLETIONS_UNTOLD, __ATOMIC_SEQ_CST);
+    if (quietly) __atomic_store_n(ring->completion_flags, GLASSLOOP_COMPLETIONS_UNTOLD, __ATOMIC_SEQ_CST);
     count = (int)syscall(GLASSLOOP_SYS_ENTER, ring->fd, glassloop_ring_unsubmitted(ring), wait_for,
                          GLASSLOOP_ENTER_GETEVENTS, NULL, 0);
     if (count < 0) count = -errno;
@@ -303,7 +303,7 @@ static inline int glassloop_ring_try(GlassloopKernelRing *ring) {
     uint64_t user_data;
     int result;
     glassloop_ring_put(ring, GLASSLOOP_OP_NOP, 0, -1, 0, NULL, 0, 0, 0);
-    do result = glassloop_ring_enter(ring, 1);
+    do result = glassloop_ring_enter(ring, 1, 1);
     while (result == -EINTR);
     if (result < 0) return result;
     return glassloop_ring_take(ring, &user_data, &result) ? result : -EIO;

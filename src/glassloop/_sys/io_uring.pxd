@@ -21,7 +21,7 @@ cdef extern from "io_uring.h":
     int ring_try "glassloop_ring_try"(RingMemory *ring) noexcept nogil
     void ring_close "glassloop_ring_close"(RingMemory *ring) noexcept nogil
     uint32_t ring_unsubmitted "glassloop_ring_unsubmitted"(const RingMemory *ring) noexcept nogil
-    int ring_enter "glassloop_ring_enter"(RingMemory *ring, uint32_t wait_for) noexcept nogil
+    int ring_enter "glassloop_ring_enter"(RingMemory *ring, uint32_t wait_for, bint quietly) noexcept nogil
     bint ring_has_completions "glassloop_ring_has_completions"(const RingMemory *ring) noexcept nogil
     bint ring_waits "glassloop_ring_waits"(const RingMemory *ring) noexcept nogil
     void ring_heard "glassloop_ring_heard"(const RingMemory *ring) noexcept nogil
