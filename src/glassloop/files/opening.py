@@ -263,9 +263,9 @@ def _raw_mode(kinds: set[str]) -> str:
     """Return the mode that io.FileIO would name."""
     if "+" not in kinds:
         return next(iter(kinds & set("axrw"))) + "b"
-    if "w" in kinds:
+    if "w" in kinds and sys.version_info < (3, 15):
         return "rb+"
-    return next(iter(kinds & set("axr"))) + "b+"
+    return next(iter(kinds & set("axrw"))) + "b+"
 
 
 def _buffer_size(block_size: int) -> int:

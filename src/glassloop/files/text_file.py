@@ -185,7 +185,7 @@ class TextFile(AsyncFile[str]):
         self._set_decoded(decoder.decode(data, not data))
         self._bytes_by_character = len(data) / len(self._decoded) if self._decoded else 0.0
         self._snapshot = (flags, held + data)
-        return bool(data)
+        return bool(data or self._decoded)  # what the decoder held may be the last of it
 
     def _set_decoded(self, text: str) -> None:
         self._decoded, self._used = text, 0
