@@ -423,6 +423,54 @@ def test_a_subclass_is_obeyed(run: Run) -> None:
     run(main())
 
 
+@pytest.mark.parametrize(
+    "method", ["recv", "recv_into", "recvfrom", "send", "sendto", "recvfrom_into", "accept"]
+)
+def test_a_patched_method_is_called(run: Run, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As test tools do that guard the network or count calls; and no longer, once they have put it back."""
+    calls: list[str] = []
+    original = getattr(socket.socket, method)
+
+    def guarded(self: socket.socket, *arguments: Any) -> Any:
+        calls.append(method)
+        return original(self, *arguments)
+
+    async def use(stream: Pair, datagrams: Pair, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(stream[0], b"abcd")
+        assert await loop.sock_recv(stream[1], 2) == b"ab"
+        assert await loop.sock_recv_into(stream[1], bytearray(2)) == 2
+        for _ in range(2):
+            await loop.sock_sendto(datagrams[0], b"x", datagrams[1].getsockname())
+        assert (await loop.sock_recvfrom(datagrams[1], 9))[0] == b"x"
+        assert (await loop.sock_recvfrom_into(datagrams[1], bytearray(9)))[0] == 1
+        client = socket.create_connection(listener.getsockname())
+        accepted, _ = await loop.sock_accept(listener)
+        accepted.close()
+        client.close()
+
+    async def main() -> None:
+        stream = socket.socketpair()
+        datagrams = socket.socket(type=socket.SOCK_DGRAM), socket.socket(type=socket.SOCK_DGRAM)
+        listener = socket.create_server(("127.0.0.1", 0))
+        datagrams[1].bind(("127.0.0.1", 0))
+        for sock in (*stream, *datagrams, listener):
+            sock.setblocking(False)
+        await use(stream, datagrams, listener)
+        assert calls == []
+        with monkeypatch.context() as patch:
+            patch.setattr(socket.socket, method, guarded)
+            await use(stream, datagrams, listener)
+        count = len(calls)
+        assert count > 0
+        await use(stream, datagrams, listener)
+        assert len(calls) == count
+        for sock in (*stream, *datagrams, listener):
+            sock.close()
+
+    run(main())
+
+
 def test_nothing_happens_before_it_is_awaited(run: Run, ends: Pair) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()

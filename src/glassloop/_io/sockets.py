@@ -11,6 +11,7 @@ second takes the place of the first, which is never told. So does a reader of ``
 wait is one.
 """
 
+import _socket
 import functools
 import os
 import socket
@@ -24,6 +25,7 @@ from cython.cimports.glassloop._core.scheduler import Scheduler
 from cython.cimports.glassloop._core.source import READABLE, WRITABLE
 from cython.cimports.glassloop._io.address import address_pack, address_unpack
 from cython.cimports.glassloop._io.poller import EpollCore
+from cython.cimports.glassloop._sys.attributes import class_version
 from cython.cimports.glassloop._sys.socket import (
     AF_INET,
     AF_INET6,
@@ -53,6 +55,10 @@ _receive_buffer = cython.declare(cython.p_char, cython.NULL)
 _offset = cython.declare(cython.Py_ssize_t, -1)
 _socket_type = cython.declare(object, socket.socket)
 _connect = cython.declare(object, socket.socket.connect)
+_plain_type = cython.declare(object, _socket.socket)
+_REPLACED = cython.declare(tuple, ("recv", "recv_into", "recvfrom", "send", "fileno", "gettimeout"))
+# The version of socket.socket in which nobody has replaced one of these; 0: not known.
+_unpatched_version = cython.declare(cython.uint, 0)
 _would_block = cython.declare(object, object())
 
 
@@ -270,10 +276,29 @@ def usable(loop: Scheduler, sock: object) -> cython.int:
     """The descriptor of a plain socket that does not block; -1 if this is not for us."""
     if type(sock) is not _socket_type or loop._debug or not isinstance(loop.poller, EpollCore):
         return -1
+    version: cython.uint = class_version(cython.cast(cython.pointer(PyObject), _socket_type))
+    if (version == 0 or version != _unpatched_version) and not is_unpatched():
+        return -1  # asyncio's own methods call what somebody put there
     if _offset < 0:
         return asked_descriptor(sock)
     part = socket_part(cython.cast(cython.pointer(PyObject), sock), _offset)
     return part.fd if part.timeout == 0 else -1
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def is_unpatched() -> cython.bint:
+    """Whether the methods in whose place system calls are made here are those of Python's own socket type."""
+    global _unpatched_version
+    _unpatched_version = 0
+    try:
+        for name in _REPLACED:
+            if getattr(_socket_type, name) is not getattr(_plain_type, name):
+                return False
+        _unpatched_version = class_version(cython.cast(cython.pointer(PyObject), _socket_type))
+    except BaseException:
+        return False
+    return True
 
 
 @cython.cfunc
