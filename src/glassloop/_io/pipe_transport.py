@@ -121,7 +121,11 @@ class PipeTransport(LoopSource):
 
     def _start_reading(self) -> None:
         if not self.reading_paused and not self._closing and self.pipe is not None:
-            self.set_watched(self.watched | READABLE)
+            try:
+                self.set_watched(self.watched | READABLE)
+            except Exception as exc:
+                self._close(exc)
+                raise
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)

@@ -58,9 +58,9 @@ class TLSOutput(ByteSink):
                     before, self.held = self.held, None
                     self.encrypt(before, 0)
             self.encrypt(data, 0)
+            self.send_outgoing()  # what is encrypted is accepted: a failure ends the connection
         except Exception as exc:
             return self.fatal_error(exc, "Fatal error on SSL protocol")
-        self.send_outgoing()
         return self.control_writing()
 
     @cython.cfunc

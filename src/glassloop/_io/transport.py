@@ -186,7 +186,12 @@ class SocketTransport(LoopSource):
 
     def _start_reading(self) -> None:
         if self.is_reading() and self.loop is not None and not self.lost_writes:
-            self.set_watched(self.watched | READABLE)
+            try:
+                self.set_watched(self.watched | READABLE)
+            except Exception as exc:
+                # No memory, or no room in the kernel's set: the connection would hang for ever.
+                self.force_close(exc)
+                raise
 
     # -- flow control -----------------------------------------------------------------------------
 
