@@ -28,7 +28,7 @@ test-stock: $(INSTALLED)  ## the tests of the loop on asyncio's own tasks, as wh
 test-all:  ## the whole suite, CPython's own tests included, on each Python that is found
 	tools/test-all
 
-bench: $(BENCH_INSTALLED)  ## compare with other event loops, side by side (about 12 minutes)
+bench: $(BENCH_INSTALLED)  ## compare with other event loops, side by side (about 25 minutes)
 	$(BENCH_VENV)/bin/python -m benchmarks --json bench-results/latest.json --markdown bench-results/latest.md
 
 bench-smoke: $(BENCH_INSTALLED)  ## check that every benchmark runs and gets right answers (under a minute)

@@ -23,8 +23,8 @@ _RESULTS = Path("bench-results/latest.json")
 _PICTURE = Path(__file__).parents[1] / "docs" / "benchmarks.svg"
 _ROW_INCHES = 0.235
 _WIDTH_INCHES = 11.0
-_LEFT, _PLOT_WIDTH = 0.435, 0.37  # of the picture's width; titles to the left, figures to the right
-_TITLE_AT, _OURS_AT, _PEER_AT = -1.12, 1.16, 1.49  # where titles begin and figures end, in widths of the axes
+_LEFT, _PLOT_WIDTH = 0.485, 0.325  # of the picture's width; titles to the left, figures to the right
+_TITLE_AT, _OURS_AT, _PEER_AT = -1.43, 1.18, 1.56  # where titles begin and figures end, in widths of the axes
 _LEAST, _MOST = 0.25, 16.0  # of the axis; what lies beyond says so
 
 _INK, _PALE, _GRID = "#1f2328", "#59636e", "#d1d9e0"
@@ -124,8 +124,10 @@ def draw(rows: Sequence[Row], machine: dict[str, str], target: Path) -> None:
 
 def _draw_row(axes: "Axes", row: Row, place: float) -> None:
     beside = axes.get_yaxis_transform()
-    axes.text(_TITLE_AT, place, row.title, transform=beside, va="center", color=_INK)
-    axes.text(-0.025, place, row.unit, transform=beside, ha="right", va="center", color=_PALE, size=7)
+    title, _, note = row.title.partition(" (")  # what a long title adds stands small
+    axes.text(_TITLE_AT, place, title, transform=beside, va="center", color=_INK)
+    unit = f"{note.removesuffix(')')} · {row.unit}" if note else row.unit
+    axes.text(-0.025, place, unit, transform=beside, ha="right", va="center", color=_PALE, size=7)
     color = _AHEAD if row.ours is not None and row.ours >= 1 else _BEHIND
     if row.ours is not None:
         axes.barh(place, _within(row.ours) - 1, left=1, height=0.62, color=color, zorder=2)
