@@ -34,6 +34,8 @@ from cython.cimports.glassloop._sys.epoll import (
     eventfd,
     eventfd_drain,
     eventfd_signal,
+    make_descriptor_room,
+    without_threads,
 )
 from cython.cimports.libc.errno import EBADF, EEXIST, EINTR, ENOENT
 from cython.cimports.libc.errno import errno as c_errno
@@ -448,6 +450,8 @@ def let_collector_see(poller: EpollCore) -> cython.int:
 def open_fds(poller: EpollCore) -> cython.int:
     """An epoll set, and the eventfd that wakes who waits for it: later there might be no descriptor left."""
     result: cython.int = 0
+    if without_threads():  # else the watchdog's thread does it: there it takes milliseconds
+        make_descriptor_room()
     poller.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
     if poller.epoll_fd >= 0:
         poller.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)

@@ -37,6 +37,10 @@ cdef extern from *:
     ssize_t read_fd "read"(int fd, void *buffer, size_t size) nogil
     ssize_t write_fd "write"(int fd, const void *buffer, size_t size) nogil
 
+cdef extern from "descriptor_table.h":
+    bint without_threads "glassloop_without_threads"() nogil
+    void make_descriptor_room "glassloop_make_descriptor_room"() nogil
+
 
 # In an event's data, above the descriptor: it is of a registration by edges that nobody may wait for.
 cdef enum:

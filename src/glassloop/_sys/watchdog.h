@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+#include "descriptor_table.h"
 #include "frames.h"
 #include "page_writer.h"
 
@@ -91,6 +92,7 @@ static void glassloop_take_block(GlassloopWriter *writer, GlassloopBlock *to) {
 static void *glassloop_watch(void *nothing) {
     int busy = 1;
     (void)nothing;
+    glassloop_make_descriptor_room(); /* where the process had threads already, this one waits, and not a loop's */
     pthread_mutex_lock(&glassloop_watch_lock);
     glassloop_watch_id = (int)syscall(SYS_gettid);
     while (!glassloop_stopping) {
